@@ -43,7 +43,7 @@ def rust(*, simdjson: bool = True, ratio: float = 2.0) -> dict[tuple[str, str, s
     return found
 
 
-HEARD = 'run, empty handler, wake="message"'
+HEARD = 'in memory: run, empty handler, wake="message"'
 
 
 def measured(
@@ -102,7 +102,7 @@ def measured(
         "trading": {
             "lake": {"messages": 1000}, "rate": {HEARD: 6e5}, "ratio": {HEARD: 0.9}, "start": {HEARD: 0.07},
             "beside": beside or {
-                "rows": 1600, "runs": {"a maker": 4e5}, "rust": {"events": {"a maker": 3e6}},
+                "rows": 1600, "runs": {"a maker": 4e5, "in memory: a maker": 3e6}, "rust": {"events": {"a maker": 3e6}},
                 "hftbacktest": {"a maker": 1.5e6, "events": 2000.0},
             },
         },
@@ -218,7 +218,12 @@ def test_strategies_are_told_beside_another_backtester(report: ModuleType) -> No
     assert "| in Rust, from events, × hftbacktest | 2.00 |" in page
     assert row_of(page, "strategy in Rust")[1:] == ["2.00 ×", "kept"]
     assert row_of(page, "strategy in Python")[1:] == ["600,000", "kept"]
-    lacks = {"rows": 1600, "runs": {"a maker": 4e5}, "rust": "no example", "hftbacktest": "no environment"}
+    lacks = {
+        "rows": 1600,
+        "runs": {"a maker": 4e5, "in memory: a maker": 3e6},
+        "rust": "no example",
+        "hftbacktest": "no environment",
+    }
     page = report.page(rust(), "simdjson 3", [], measured(ONCE, beside=lacks), peers(plain=10.0, sdk=50.0))
     assert "not measured: no example" in page
     assert "not measured: no environment" in page

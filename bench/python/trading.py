@@ -6,8 +6,8 @@ questions of `would_fill`; where numba is installed, the same maker compiled, be
 all threads: reading and checking of the lake is in it. Rounds are interleaved; what a run costs before its first
 message is measured by itself. The runs must agree: the same messages, and fills of the maker alone and among others.
 Beside it, where they are there: hftbacktest on the same recording, exported before, and the maker in Rust, in rows a
-second. Runs here read and check Parquet; the maker in Rust has events, or frames that it checks, and hftbacktest has
-events in memory.
+second. Runs here read and check Parquet, or have the recording in memory, loaded before; the maker in Rust has events
+in memory, or frames that it checks, and hftbacktest has events in memory.
 Not goals: the truth of fills, which tests show; latency; what a strategy computes.
 
 What a maker in Rust adds to a message is measured by the example ``maker``, without Python and files. A run without a
@@ -76,6 +76,8 @@ EVENTS = "events"
 """Of hftbacktest's file."""
 RUST = {"without a strategy": "no handler", "a maker each 1 ms": "a maker each 1 ms"}
 """Cases of both, and how the example calls them."""
+IN_MEMORY = "in memory: "
+"""What the names of cases on a loaded recording begin with."""
 SESSIONS = tuple(f"019e0000-0000-7000-8000-00000000000{n}" for n in range(2))
 
 
@@ -187,6 +189,25 @@ class Idle:
             m.sell(e.symbol, "0.01", best[2], post_only=True)
 
 
+Source = krakpot.Replay | krakpot.LoadedReplay
+
+
+def replay_of(lake: Path) -> krakpot.Replay:
+    """All of a lake that a run takes."""
+    return krakpot.Replay(lake, [SYMBOL], channels=["level3", "trade"])
+
+
+@functools.cache
+def loaded(lake: Path) -> krakpot.LoadedReplay:
+    """The same in memory."""
+    return krakpot.load(replay_of(lake))
+
+
+def loads(replay: krakpot.Replay) -> int:
+    """Load it; how many messages it has."""
+    return krakpot.load(replay).messages
+
+
 def paper() -> krakpot.Paper:
     """Enough of everything."""
     return krakpot.Paper({"USD": 10**9, "BTC": 10**4}, fees=FEES, latency=krakpot.Latency("5ms"))
@@ -210,11 +231,11 @@ def replayed(replay: krakpot.Replay) -> int:
     return count
 
 
-def ran(strategy: object, wake: str | None) -> Callable[[krakpot.Replay], tuple[int, str]]:
+def ran(strategy: object, wake: str | None) -> Callable[[Source], tuple[int, str]]:
     """A run; how many messages it took, and the digest of its result."""
 
-    def play(replay: krakpot.Replay) -> tuple[int, str]:
-        result = krakpot.run(strategy, replay, paper(), wake=wake)
+    def play(source: Source) -> tuple[int, str]:
+        result = krakpot.run(strategy, source, paper(), wake=wake)
         assert isinstance(result, krakpot.Result), "one model"
         return int(result.summary["messages"]), result.digest
 
@@ -272,7 +293,7 @@ NO_HANDLER, IN_PYTHON, COMPILED = (
     'run, a maker, wake="1ms"',
     'run, the maker compiled, wake="1ms"',
 )
-CASES: dict[str, Callable[[krakpot.Replay], Any]] = {
+CASES: dict[str, Callable[[Any], Any]] = {
     "plain replay, a callback for each message": replayed,
     NO_HANDLER: ran(Silent(), None),
     'run, empty handler, wake="message"': ran(Message(), "message"),
@@ -281,16 +302,19 @@ CASES: dict[str, Callable[[krakpot.Replay], Any]] = {
     "run_many, 1 account": many(1),
     f"run_many, {MANY} accounts": many(MANY),
     f"would_fill, {QUESTIONS:,} orders": asked,
+    "load into memory": loads,
 }
 if find_spec("numba"):
     CASES[COMPILED] = ran(krakpot.compiled(state=[("calls", "i8")], hears=["book"])(compiled), "1ms")
+CASES |= {f"{IN_MEMORY}{name}": case for name, case in CASES.items() if name.startswith("run, ")}
 
 
-def timed(case: Callable[[krakpot.Replay], Any], lake: Path) -> tuple[float, Any]:
+def timed(name: str, lake: Path) -> tuple[float, Any]:
     """CPU seconds of all threads of this process, and what the case counted."""
+    source = loaded(lake) if name.startswith(IN_MEMORY) else replay_of(lake)
     gc.collect()
     begun = time.process_time()
-    found = case(krakpot.Replay(lake, [SYMBOL], channels=["level3", "trade"]))
+    found = CASES[name](source)
     return time.process_time() - begun, found
 
 
@@ -301,9 +325,9 @@ def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict
     found: dict[str, Any] = {}
     # The first round warms up and is not counted.
     for turn in range(rounds + 1):
-        for name, case in CASES.items():
-            start, few = timed(case, little)
-            spent, counted = timed(case, lake)
+        for name in CASES:
+            start, few = timed(name, little)
+            spent, counted = timed(name, lake)
             few, messages = number(few), number(counted)
             assert messages > few, f"{name}: {messages} messages"
             assert found.setdefault(name, counted) == counted, f"{name}: another result than before"
@@ -314,6 +338,8 @@ def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict
     digests = {name: counted[1] for name, counted in found.items() if isinstance(counted, tuple)}
     assert digests["run_many, 1 account"] == digests[f"run_many, {MANY} accounts"], "an account sees the others"
     assert digests.get(COMPILED, digests[IN_PYTHON]) == digests[IN_PYTHON], "compiled, the maker does something else"
+    for name in filter(lambda name: name.startswith(IN_MEMORY), CASES):
+        assert digests[name] == digests[name.removeprefix(IN_MEMORY)], f"{name}: in memory it is another run"
     plain = next(iter(CASES))
     return {
         "profile": _core.PROFILE,
@@ -383,7 +409,8 @@ def beside_lines(found: dict[str, Any]) -> list[str]:
     if not isinstance(other, str):
         lines.append(f"as events of hftbacktest: {other[EVENTS]:,.0f}")
     for name in RUST:
-        cells = [f"{runs[name] / 1e6:.2f} M from Python, reading included"]
+        in_memory = runs[f"{IN_MEMORY}{name}"] / 1e6
+        cells = [f"{runs[name] / 1e6:.2f} M from Python, reading included", f"in memory {in_memory:.2f} M"]
         if not isinstance(rust, str):
             cells += [f"{rust[of][name] / 1e6:.2f} M in Rust from {of}" for of in rust]
         if not isinstance(other, str):
@@ -432,13 +459,18 @@ def main() -> None:
         names = ("run, no handler", 'run, a maker, wake="1ms"')
         found["beside"] = {
             "rows": rows,
-            "runs": {name: found["rate"][case] * share for name, case in zip(RUST, names, strict=True)},
+            "runs": {
+                f"{where}{name}": found["rate"][f"{where}{case}"] * share
+                for where in ("", IN_MEMORY)
+                for name, case in zip(RUST, names, strict=True)
+            },
             "rust": in_rust(),
             "hftbacktest": by_hftbacktest(lake, rows, rounds),
         }
     if COMPILED in CASES and not options.small:
-        found["rust"] = 1 / (1 / found["rate"][NO_HANDLER] + rust())
-        found["compiled"] = found["rate"][COMPILED] / found["rust"]
+        adds = rust()
+        found["rust"] = {where: 1 / (1 / found["rate"][f"{where}{NO_HANDLER}"] + adds) for where in ("", IN_MEMORY)}
+        found["compiled"] = {where: found["rate"][f"{where}{COMPILED}"] / rate for where, rate in found["rust"].items()}
     if options.json:
         print(json.dumps(found))
         return
@@ -446,9 +478,9 @@ def main() -> None:
     for name in CASES:
         rate, ratio, start = found["rate"][name], found["ratio"][name], found["start"][name]
         print(f"{name:44} {rate / 1e6:6.3f} M messages/s  {ratio:5.2f} × plain  start {start * 1000:4.0f} ms")
-    if "rust" in found:
-        rate, ratio = found["rust"], found["compiled"]
-        print(f"a maker in Rust in the same run: {rate / 1e6:.3f} M messages/s; compiled by numba {ratio:.2f} × that")
+    for where, rate in found.get("rust", {}).items():
+        words = f"{where}a maker in Rust in the same run: {rate / 1e6:.3f} M messages/s"
+        print(f"{words}; compiled by numba {found['compiled'][where]:.2f} × that")
     print("\n".join(beside_lines(found["beside"])))
 
 

@@ -42,6 +42,8 @@ __all__ = [
     "JournalRows",
     "Level3Event",
     "LiveAccount",
+    "Loaded",
+    "Loader",
     "OhlcEvent",
     "Order",
     "OrderEvent",
@@ -1087,6 +1089,9 @@ class Replayer:
     def now(self) -> int | None:
         """Time of what was played last, ns."""
     @property
+    def reads(self) -> int:
+        """Reads of sockets that were played, also in silence."""
+    @property
     def connected(self) -> bool:
         """Whether no connection of a session that is played is down."""
     def session(self, channel: str, symbol: str) -> Session | None:
@@ -1564,6 +1569,49 @@ class Questions:
         """Take all answers, in the order of the numbers, and the single fills if they are kept, by number and time."""
 
 @final
+class Loaded:
+    """A recording in memory: events, and what a run asks of the books after each. `Loader.finish` makes it."""
+
+    @property
+    def messages(self) -> int:
+        """Messages of books, trades, and gaps, as a run counts them."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it needs, about."""
+    @property
+    def skipped(self) -> int:
+        """Reads of sockets before its begin."""
+
+@final
+class Loader:
+    """Reads a recording into memory: `krakpot.load` drives it.
+
+    Examples
+    --------
+    >>> loader = Loader()
+    >>> loader.add_pair("BTC/USD", price_precision=1, qty_precision=8, level3=True, level2=False)
+    >>> loader.read(Replayer(lambda up, detail, ts_recv, endpoint: None), 0)
+    ('end', None)
+    >>> loader.finish().messages
+    0
+
+    """
+
+    def __new__(cls) -> Loader: ...
+    def add_pair(self, symbol: str, *, price_precision: int, qty_precision: int, level3: bool, level2: bool) -> None:
+        """Add a pair that a run may have, and the kinds of books that the recording has of it."""
+    def read(self, replayer: Replayer, until: int, steps: int = 4096) -> tuple[str, int | None]:
+        """Read on, at most `steps` reads of a socket; why it came to a halt, as of `Replayer.play`."""
+    @property
+    def messages(self) -> int:
+        """Messages so far."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that they need, about."""
+    def finish(self) -> Loaded:
+        """All that was read."""
+
+@final
 class Trading:
     """Strategies on one stream of data, with simulated orders: `krakpot.run` drives it.
 
@@ -1637,10 +1685,13 @@ class Trading:
 
         With a `Compiled` as `compiled` that hears all for which there are handlers; they are given why it failed.
         """
-    def play(self, replayer: Replayer, until: int, steps: int = 4096) -> tuple[str, int | None]:
-        """Play a replay, and call handlers; as of `Replayer.play`. Raises what a handler raises."""
-    def fetch(self, replayer: Replayer, until: int) -> tuple[str, int | None] | None:
-        """Read once from a replay, for `next`; what halts it, or None."""
+    def play(self, source: Replayer | Loaded, until: int, steps: int = 4096) -> tuple[str, int | None]:
+        """Play a recording, and call handlers; as of `Replayer.play`. Raises what a handler raises."""
+    def fetch(self, source: Replayer | Loaded, until: int) -> tuple[str, int | None] | None:
+        """Read once from a recording, for `next`; what halts it, or None."""
+    @property
+    def reads(self) -> int:
+        """Reads of a recording in memory that were played."""
     def next(self, until: int | None = None) -> tuple[int, str, Any] | None:
         """What is to be said next of what was read, or of what is due up to a time: account, handler, object."""
     def set_pair_status(self, now: int, symbol: str, status: str) -> None:

@@ -18,7 +18,6 @@ from krakpot.replay.source import STEPS, TIME_MAX
 from krakpot.stream.book import BookOwner, LiveBook
 from krakpot.stream.orders import LiveOrders
 from krakpot.trade.source import PlayedData, ReplayData, TradedPair
-from krakpot.values import LEVEL3
 from krakpot.work import OnProgress, no_progress
 
 PLACE: Final = "krakpot.load"
@@ -116,7 +115,8 @@ class LoadedData(PlayedData):
 
     def _books(self) -> ReplayData:
         if self._behind is None:
-            self._behind = Behind(self._of, lambda: 0 if self._core is None else self._core.reads)
+            before = self._of._loaded.skipped  # noqa: SLF001  # of this file
+            self._behind = Behind(self._of, lambda: before + (0 if self._core is None else self._core.reads))
             self._behind.look()
         return self._behind
 
@@ -131,8 +131,8 @@ class Behind(ReplayData):
         self._reads = reads
         if self.name != data_of(loaded).name:
             sentence = (
-                "krakpot.Market: whole books are read from the lake, also of a recording in memory; the lake has changed "
-                "since it was loaded, so load it again"
+                "krakpot.Market: whole books are read from the lake, also of a recording in memory; the lake has "
+                "changed since it was loaded, so load it again"
             )
             raise ConfigError(sentence)
 

@@ -30,6 +30,12 @@ impl Loaded {
     fn nbytes(&self) -> usize {
         self.0.bytes()
     }
+
+    /// Reads of sockets before its begin.
+    #[getter]
+    fn skipped(&self) -> usize {
+        self.0.skipped()
+    }
 }
 
 /// Reads a recording into memory.

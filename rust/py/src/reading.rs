@@ -145,6 +145,8 @@ pub struct Reading {
     pub fill: Option<(usize, Py<PyAny>)>,
     /// Whether the strategies began.
     pub started: bool,
+    /// All is said up to this time, and nothing was given since.
+    pub said: Option<i64>,
 }
 
 impl Reading {
@@ -159,6 +161,7 @@ impl Reading {
 
     /// Lets a run take it.
     pub fn give(&mut self, py: Python<'_>, run: &mut Run) -> PyResult<()> {
+        self.said = None;
         if let Some(item) = self.events.pop_front() {
             if let Some(session) = &self.session {
                 item.give(run, &*session.bind(py).get().lock()?);

@@ -343,11 +343,10 @@ impl Trading {
         playing.step(py, next, &mut reading)
     }
 
-    /// Reads of a recording in memory that were played, and those before its begin.
+    /// Reads of a recording in memory that were played.
     #[getter]
     fn reads(&self) -> PyResult<usize> {
-        let reading = self.reading()?;
-        Ok(reading.reads + reading.loaded.as_ref().map_or(0, |(loaded, _)| loaded.skipped()))
+        Ok(self.reading()?.reads)
     }
 
     /// What is to be said next of what was read: account, name of the handler, what it is given.
@@ -921,21 +920,25 @@ impl Trading {
             if let Some(heard) = self.give_read(py, &mut reading, &mut run)? {
                 return Ok(Played::Heard(heard));
             }
-            if playing.interrupted() || self.ended.load(Ordering::Relaxed) {
-                return Ok(Played::Halt("interrupted", None));
-            }
-            if *left == 0 {
-                return Ok(Played::Halt("steps", None));
-            }
-            *left -= 1;
+            let halt = if playing.interrupted() || self.ended.load(Ordering::Relaxed) {
+                Some("interrupted")
+            } else if *left == 0 {
+                Some("steps")
+            } else {
+                None
+            };
             let (next, time) = playing.next(&reading, until);
-            reading.wait_for(&mut run, time);
-            if let Some(time) = time
-                && run.is_due(time)
-                && let Some(heard) = self.heard(&mut run, time)?
-            {
+            // What the last read led to is said before the next one, with what is due until then.
+            reading.wait_for(&mut run, time.filter(|_| halt.is_none()));
+            let bound = reading.due.unwrap_or_else(|| run.now());
+            if let Some(heard) = self.heard(&mut run, bound)? {
                 return Ok(Played::Heard(heard));
             }
+            if let Some(why) = halt {
+                return Ok(Played::Halt(why, None));
+            }
+            *left -= 1;
+            reading.said = reading.due;
             reading.due = None;
             if let Some((why, player)) = playing.step(py, next, &mut reading)? {
                 return Ok(Played::Halt(why, player));
@@ -946,13 +949,14 @@ impl Trading {
     /// Lets the run take what was read, up to where somebody hears something.
     fn give_read(&self, py: Python<'_>, reading: &mut Reading, run: &mut Run) -> PyResult<Option<Heard>> {
         while let Some(next) = reading.first(run.now()) {
-            if let Some(heard) = self.heard(run, next)? {
+            if reading.said != Some(next)
+                && let Some(heard) = self.heard(run, next)?
+            {
                 return Ok(Some(heard));
             }
             reading.give(py, run)?;
         }
-        let bound = reading.due.unwrap_or_else(|| run.now());
-        self.heard(run, bound)
+        Ok(None)
     }
 
     /// What somebody hears next of what is due up to a time.

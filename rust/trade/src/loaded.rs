@@ -21,12 +21,14 @@ use crate::terms::Side;
 enum What {
     /// An event.
     Event(Arc<Event>),
-    /// At this time, ns, books, of level 3 or of level 2, may have gone out of sync without one.
-    Look(i64, bool),
+    /// Books, of level 3 or of level 2, may have gone out of sync without one.
+    Look(bool),
 }
 
 struct Item {
     what: What,
+    /// When it was received, ns.
+    time: i64,
     /// What was known of the books then: its place in [`Loaded::known`].
     known: usize,
 }
@@ -145,7 +147,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Messages of books, and trades.
+    /// Messages of books, trades, and gaps, as a run counts them.
     #[must_use]
     pub const fn messages(&self) -> u64 {
         self.messages
@@ -179,19 +181,16 @@ impl Loaded {
     /// When an item was received, ns.
     #[must_use]
     pub fn received(&self, item: usize) -> Option<i64> {
-        match &self.items.get(item)?.what {
-            What::Event(event) => received(event),
-            What::Look(time, _) => Some(*time),
-        }
+        self.items.get(item).map(|item| item.time)
     }
 
     /// Gives an item to a run. All that was due before it is said already.
     pub fn give(&self, item: usize, run: &mut Run) {
-        let Some(Item { what, known }) = self.items.get(item) else { return };
+        let Some(Item { what, time, known }) = self.items.get(item) else { return };
         let Some(known) = self.known.get(*known) else { return };
         match what {
             What::Event(event) => run.take(event.clone(), known),
-            What::Look(time, level3) => run.look_at(*time, *level3, known),
+            What::Look(level3) => run.look_at(*time, *level3, known),
         }
     }
 
@@ -200,10 +199,10 @@ impl Loaded {
         if let Some(begin) = self.time(0) {
             engine.start(begin);
         }
-        for Item { what, known } in &self.items {
+        for Item { what, time, known } in &self.items {
             match what {
                 What::Event(event) => engine.event(event.clone(), &self.known[*known]),
-                What::Look(time, level3) => engine.look_at(*time, *level3, &self.known[*known]),
+                What::Look(level3) => engine.look_at(*time, *level3, &self.known[*known]),
             }
         }
     }
@@ -252,13 +251,13 @@ impl Loader {
         self.due(time);
         for mut event in events {
             let Some(recv) = received(&event) else { continue };
-            self.loaded.messages += u64::from(matches!(event, Event::Book(..) | Event::Level3(..) | Event::Trade(_)));
+            self.loaded.messages += u64::from(!matches!(event, Event::Status(_)));
             self.loaded.bytes += shrink(&mut event);
             self.due(recv);
-            self.add(What::Event(Arc::new(event)), books);
+            self.add(What::Event(Arc::new(event)), recv, books);
         }
         if let Some(level3) = lost {
-            self.add(What::Look(time, level3), books);
+            self.add(What::Look(level3), time, books);
         }
         self.loaded.bytes += size_of::<Read>();
         self.loaded.reads.push(Read { time, end: self.loaded.items.len() });
@@ -283,7 +282,7 @@ impl Loader {
         }
     }
 
-    fn add(&mut self, what: What, books: &impl Books) {
+    fn add(&mut self, what: What, time: i64, books: &impl Books) {
         let symbol = match &what {
             What::Event(event) => symbol_of(event),
             What::Look(..) => "",
@@ -292,7 +291,7 @@ impl Loader {
         for run in &mut self.runs {
             match &what {
                 What::Event(event) => run.take(event.clone(), &asked),
-                What::Look(time, level3) => run.look_at(*time, *level3, &asked),
+                What::Look(level3) => run.look_at(time, *level3, &asked),
             }
         }
         let (touch, more) = (asked.touch.into_inner(), asked.more.into_inner());
@@ -306,7 +305,7 @@ impl Loader {
             self.loaded.known.push(known);
         }
         self.loaded.bytes += size_of::<Item>();
-        self.loaded.items.push(Item { what, known: self.loaded.known.len() - 1 });
+        self.loaded.items.push(Item { what, time, known: self.loaded.known.len() - 1 });
     }
 }
 
