@@ -2,7 +2,7 @@
 //! here they become Python objects. A message that nobody wants becomes no object.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use krakpot_core::decimal::Decimal;
 use krakpot_core::limits::SCALE;
@@ -186,7 +186,7 @@ impl Level3Event {
 
 /// A trade.
 #[pyclass(frozen, module = "krakpot._core")]
-pub struct TradeEvent(session::TradeEvent);
+pub struct TradeEvent(Arc<session::TradeEvent>);
 
 #[pymethods]
 impl TradeEvent {
@@ -245,7 +245,7 @@ impl TradeEvent {
     }
 
     fn __repr__(&self) -> String {
-        let session::TradeEvent { received, side, price, qty, .. } = &self.0;
+        let session::TradeEvent { received, side, price, qty, .. } = &*self.0;
         format!("TradeEvent({}, {side} {qty} at {price})", received.symbol)
     }
 }
@@ -571,7 +571,7 @@ pub fn object(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyAny>> {
     Ok(match event {
         Event::Book(message, levels) => Bound::new(py, BookEvent { message, levels })?.into_any(),
         Event::Level3(message, orders) => Bound::new(py, Level3Event { message, orders })?.into_any(),
-        Event::Trade(event) => Bound::new(py, TradeEvent(*event))?.into_any(),
+        Event::Trade(event) => Bound::new(py, TradeEvent(event))?.into_any(),
         Event::Ticker(event) => Bound::new(py, TickerEvent(*event))?.into_any(),
         Event::Ohlc(event) => Bound::new(py, OhlcEvent(*event))?.into_any(),
         Event::Status(event) => Bound::new(py, StatusEvent(event))?.into_any(),
@@ -591,7 +591,7 @@ pub fn event_of(object: &Bound<'_, PyAny>) -> Option<Event> {
         return Some(Event::Level3(event.message.clone(), event.orders.clone()));
     }
     if let Ok(event) = object.cast::<TradeEvent>() {
-        return Some(Event::Trade(Box::new(event.get().0.clone())));
+        return Some(Event::Trade(event.get().0.clone()));
     }
     if let Ok(event) = object.cast::<GapEvent>() {
         return Some(Event::Gap(event.get().0.clone()));

@@ -277,7 +277,8 @@ pub struct GapEvent {
     pub reason: &'static str,
 }
 
-/// An event. What is large and rare is in a box: events are moved often, and most are of books.
+/// An event. What is large and rare is not in itself: events are moved often, and most are of books. Trades are shared: many
+/// strategies may hear of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A message of the book channel.
@@ -285,7 +286,7 @@ pub enum Event {
     /// A message of level 3.
     Level3(BookMessage, Vec<OrderChange>),
     /// A trade.
-    Trade(Box<TradeEvent>),
+    Trade(Arc<TradeEvent>),
     /// A ticker.
     Ticker(Box<TickerEvent>),
     /// A candle.

@@ -1,6 +1,7 @@
 //! Trades, tickers, candles and status: messages without a book.
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use super::events::{Event, EventKind, OhlcEvent, StatusEvent, TickerEvent, TradeEvent, at_precision};
 use super::options::{Channel, Options};
@@ -118,7 +119,7 @@ pub(super) fn trade(
     out.row(Table::Trades, &place, cells);
     if out.wants(EventKind::Trade) {
         let (price_precision, qty_precision) = precision.map_or((limits::SCALE, limits::SCALE), |p| (p.0, p.1));
-        out.events.push(Event::Trade(Box::new(TradeEvent {
+        out.events.push(Event::Trade(Arc::new(TradeEvent {
             received: out.received(name, Some(trade.timestamp)),
             kind,
             side: trade.side.into(),
