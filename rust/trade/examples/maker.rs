@@ -12,10 +12,9 @@ use std::time::Instant;
 
 use krakpot_core::session::{Channel, Event};
 use krakpot_trade::engine::{Engine, Strategy};
-use krakpot_trade::loaded::{Loaded, Loader};
 use krakpot_trade::run::Wake;
 
-use played::{MS, Maker, Read, pair, play, reads, run, session};
+use played::{MS, Maker, Read, load, pair, play, reads, run};
 
 /// Rounds of a measurement; the fastest counts.
 const ROUNDS: usize = 5;
@@ -39,23 +38,6 @@ struct Idle;
 
 impl Strategy for Idle {}
 
-/// All of it in memory; how many events it has, and rows in a lake.
-fn load(reads: &[Read], books: Channel) -> (Loaded, usize, usize) {
-    let (mut session, mut loader, mut count, mut rows) = (session(books), Loader::new(), 0, 0);
-    let level3 = books == Channel::Level3;
-    loader.add_pair(&pair(reads), level3, !level3).expect("room");
-    for (now, frames) in reads {
-        for frame in frames {
-            session.receive(frame, *now);
-            let events = session.take_events();
-            count += events.len();
-            rows += events.iter().map(rows_of).sum::<usize>();
-            loader.read(*now, events, None, &session);
-        }
-    }
-    (loader.finish(), count, rows)
-}
-
 /// Rows of an event in a lake.
 fn rows_of(event: &Event) -> usize {
     match event {
@@ -66,7 +48,8 @@ fn rows_of(event: &Event) -> usize {
 }
 
 fn measure<S: Strategy>(name: &str, (reads, books): (&[Read], Channel), wake: Wake, make: impl Fn() -> S) {
-    let (pair, (loaded, events, rows)) = (pair(reads), load(reads, books));
+    let (pair, (loaded, events)) = (pair(reads), load(reads, books));
+    let (rows, events) = (events.iter().map(rows_of).sum::<usize>(), events.len());
     let (mut whole, mut alone) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
         let mut engine = Engine::new(run(&pair, wake, 1, books), vec![make()]);

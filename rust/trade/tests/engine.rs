@@ -8,7 +8,7 @@ use krakpot_trade::engine::Engine;
 use krakpot_trade::run::Wake;
 use krakpot_trade::terms::Side;
 
-use played::{MS, Maker, SECOND, pair, play, reads, run};
+use played::{MS, Maker, SECOND, load, pair, play, reads, run};
 
 /// Goal: a maker quotes, is filled with proof, and its account has what its fills say; timers come at their times.
 #[test]
@@ -49,4 +49,28 @@ fn many_are_as_one() {
     let one = fills(1);
     assert!(one[0].len() > 3, "{one:?}");
     assert!(fills(3).iter().all(|other| *other == one[0]));
+}
+
+/// Goal: what is in memory gives what the recording gives, each time, on both kinds of books.
+#[test]
+fn in_memory_it_is_the_same() {
+    for books in [Channel::Level3, Channel::Book] {
+        let reads = reads(8, 5, books);
+        let (pair, (loaded, events)) = (pair(&reads), load(&reads, books));
+        let engine = || Engine::new(run(&pair, Wake::Touch, 1, books), vec![Maker::default()]);
+        let mut played = engine();
+        assert_eq!(play(&mut played, &reads, books), events.len());
+        let maker = &played.strategies()[0];
+        assert!(maker.fills.len() > 3 && maker.timers.len() > 3, "{maker:?}");
+        for _ in 0..2 {
+            let mut again = engine();
+            loaded.play(&mut again);
+            again.stop("the recording ended");
+            let other = &again.strategies()[0];
+            assert_eq!((&other.fills, &other.timers, &other.ended), (&maker.fills, &maker.timers, &maker.ended));
+            assert_eq!(again.run().messages(), played.run().messages());
+            assert_eq!(again.run().trader(0).balance(&pair.quote), played.run().trader(0).balance(&pair.quote));
+        }
+        assert!(loaded.bytes() > 100 * events.len(), "{} bytes", loaded.bytes());
+    }
 }

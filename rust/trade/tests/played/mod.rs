@@ -6,6 +6,7 @@ use krakpot_core::session::{Channel, Event, EventKind, EventSet, Options as Sess
 use krakpot_exchange::{Endpoint, Exchange};
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::engine::{Engine, Market, Strategy};
+use krakpot_trade::loaded::{Loaded, Loader};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
 use krakpot_trade::report::Fill;
@@ -190,6 +191,22 @@ impl Strategy for Maker {
     fn stop(&mut self, _: &mut Market<'_>, reason: &str) {
         reason.clone_into(&mut self.ended);
     }
+}
+
+/// All of it in memory, and its events.
+pub fn load(reads: &[Read], books: Channel) -> (Loaded, Vec<Event>) {
+    let (mut session, mut loader, mut all) = (session(books), Loader::new(), Vec::new());
+    let level3 = books == Channel::Level3;
+    loader.add_pair(&pair(reads), level3, !level3).expect("room");
+    for (now, frames) in reads {
+        for frame in frames {
+            session.receive(frame, *now);
+        }
+        let events = session.take_events();
+        all.extend(events.iter().cloned());
+        loader.read(*now, events, None, &session);
+    }
+    (loader.finish(), all)
 }
 
 /// Lets strategies run on what was read, to the end; how many events there were.
