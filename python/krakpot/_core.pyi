@@ -1535,6 +1535,8 @@ class Questions:
 
     Parameters
     ----------
+    count
+        How many orders are asked about.
     cancels
         None: level 3. Level 2: what left a level without being traded stood `ahead` of an order, or `behind` it.
     depth
@@ -1544,20 +1546,22 @@ class Questions:
 
     Examples
     --------
-    >>> questions = Questions()
+    >>> questions = Questions(1000)
     >>> questions.add_pair("BTC/USD", price_precision=1, qty_precision=8)
     0
 
     """
 
-    def __new__(cls, *, cancels: str | None = None, depth: int | None = None, keeps: bool = False) -> Questions: ...
+    def __new__(
+        cls, count: int, *, cancels: str | None = None, depth: int | None = None, keeps: bool = False
+    ) -> Questions: ...
     def add_pair(self, symbol: str, *, price_precision: int, qty_precision: int, level3: bool = True) -> int:
         """Add a pair; its number."""
     def ask(self, pair: int, frame: object) -> None:
         """Ask about orders, before anything is played.
 
         Columns: number (UInt32), buys (Boolean), price and qty (steps), at and until (ns). The numbers of all pairs
-        begin at 0 and have no hole.
+        begin at 0 and end before `count`.
         """
     def resume(self, replayer: Replayer, channel: str, now: int) -> None:
         """Take the books that are known at `now`, ns, where the replay is entered."""

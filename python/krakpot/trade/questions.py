@@ -46,6 +46,8 @@ STEPS = 1 << 14
 """Reads of sockets that are played in one turn."""
 NOT_RECORDED, FILLED, EXPIRED, UNFINISHED = range(4)
 """How a question ended."""
+OUTCOMES = pl.Series(["not recorded", "filled", "unknown", "partly filled", "not filled"])
+REASONS = pl.Series(["trades", "gap", "ended", "unmatched", "bounds"])
 SCHEMA: dict[str, Any] = {
     "outcome": pl.String(),
     "reason": pl.String(),
@@ -79,13 +81,15 @@ def answer(lake: Lake, frame: Any, *, channel: str | None, fills: bool) -> tuple
     given = _frame(frame)
     asked = _read(lake, given)
     found, parts = [], []
-    for one, symbols in _channels(lake, asked, channel).items():
-        rows = asked.filter(pl.col("symbol").is_in(symbols))
+    channels = _channels(lake, asked, channel)
+    for one, symbols in channels.items():
+        # Copying is left out where it changes nothing: of many orders it costs as much as answering.
+        rows = asked if len(channels) == 1 else asked.filter(pl.col("symbol").is_in(symbols))
         said, filled = _Pass(lake, one, symbols, rows, fills=fills).run()
         found.append(said)
         parts.append(filled)
     empty = pl.DataFrame(schema={"row": pl.Int64()} | SCHEMA)
-    said = pl.concat([empty, *found]).sort("row").drop("row")
+    said = (found[0] if len(found) == 1 else pl.concat([empty, *found]).sort("row")).drop("row")
     left = [name for name in given.columns if name not in SCHEMA]
     told = pl.concat([pl.DataFrame(schema=FILLS), *parts]).sort("row", "ts", maintain_order=True)
     return given.select(left).hstack(said), told
@@ -130,15 +134,18 @@ def _refuse(column: pl.Series, wrong: pl.Series, name: str, allowed: str) -> Non
 def _read(folder: Folder, given: pl.DataFrame) -> pl.DataFrame:
     """Row, symbol, buys, price and qty as given, at and until in ns; everything checked that needs no data."""
     side = given["side"].cast(pl.String)
-    _refuse(side, ~side.is_in(list(SIDES)), "side", f"allowed is {' or '.join(SIDES)}")
-    symbol = given["symbol"].cast(pl.String)
+    buys = side == "buy"
+    _refuse(side, ~(buys | (side == "sell")), "side", f"allowed is {' or '.join(SIDES)}")
+    named = given["symbol"].cast(pl.String)
     known = folder.symbols()
-    unknown = ~symbol.is_in(known)
+    # Names are compared once; from here on they are numbers.
+    symbol = named.cast(pl.Enum(known), strict=False)
+    unknown = symbol.is_null()
     if unknown.any():
-        name = symbol.filter(unknown)[0]
+        name = named.filter(unknown)[0]
         close = near(name, known)
         hint = f"did you mean {' or '.join(close)}?" if close else f"the lake has {', '.join(known[:20]) or 'none'}"
-        _refuse(symbol, unknown, "symbol", hint)
+        _refuse(named, unknown, "symbol", hint)
     at = _times(given["at"], "at")
     until = pl.Series("until", [TIME_MAX], dtype=pl.Int64).new_from_index(0, given.height)
     if "until" in given.columns and given["until"].null_count() < given.height:
@@ -146,7 +153,7 @@ def _read(folder: Folder, given: pl.DataFrame) -> pl.DataFrame:
         there = column.is_not_null().arg_true()
         until = until.scatter(there, _times(column.drop_nulls(), "until"))
         _refuse(given["at"], until < at, "at", "until is earlier; exchange the two")
-    columns = {"row": pl.int_range(given.height, eager=True), "symbol": symbol, "buys": side == "buy"}
+    columns = {"row": pl.int_range(given.height, eager=True), "symbol": symbol, "buys": buys}
     return pl.DataFrame(columns | {"price": given["price"], "qty": given["qty"], "at": at, "until": until})
 
 
@@ -230,7 +237,7 @@ class _Pass:
 
     def __init__(self, lake: Lake, channel: str, symbols: list[str], asked: pl.DataFrame, *, fills: bool) -> None:
         self._lake, self._channel, self._fills = lake, channel, fills
-        self._asked = asked = asked.sort("row").with_row_index("number")
+        self._asked = asked = asked.with_row_index("number")
         first, last = int(asked["at"].min()), int(asked["until"].max())  # type: ignore[arg-type]  # whole numbers
         end = None if last > TIME_MAX - LATE else last + LATE
         start = max(first - EARLY, 0)
@@ -239,9 +246,10 @@ class _Pass:
         self._start, self._end = start, end
         self._channels = {channel: symbols} | ({"trade": traded} if traded else {})
         self._pairs = recorded_pairs(lake, symbols, PLACE)
-        self._steps = {
-            pair.symbol: self._in_steps(asked.filter(pl.col("symbol") == pair.symbol), pair) for pair in self._pairs
-        }
+        self._steps = {pair.symbol: self._in_steps(self._of(pair.symbol), pair) for pair in self._pairs}
+
+    def _of(self, symbol: str) -> pl.DataFrame:
+        return self._asked if len(self._pairs) == 1 else self._asked.filter(pl.col("symbol") == symbol)
 
     @staticmethod
     def _in_steps(rows: pl.DataFrame, pair: TradedPair) -> pl.DataFrame:
@@ -264,7 +272,7 @@ class _Pass:
     def _play(self, cancels: str | None) -> _Said:
         source = ReplaySource(self._lake, self._channels, start=self._start, end=self._end, by="recv", speed=None)
         depth = recorded_depth(self._lake, self._channels[self._channel], self._channel)
-        core = _core.Questions(cancels=cancels, depth=depth, keeps=self._fills)
+        core = _core.Questions(self._asked.height, cancels=cancels, depth=depth, keeps=self._fills)
         for pair in self._pairs:
             number = core.add_pair(
                 pair.symbol, price_precision=pair.price_precision, qty_precision=pair.qty_precision,
@@ -287,42 +295,54 @@ class _Pass:
         """The answers in words."""
         asked = self._asked
         found = least.with_columns(at=asked["at"], asked=asked["until"], symbol=asked["symbol"])
-        spans = self._lake.coverage(found["symbol"].unique().to_list())
+        spans = self._lake.coverage([pair.symbol for pair in self._pairs])
         # The end of a recording begins as a gap. What its ledger covers was no gap.
         covered = _inside(found, _spans(spans.filter(channel=self._channel)), 0, -SLACK)
         found = found.with_columns(
             traded=_inside(found, _joined(self._lake, _spans(spans.filter(channel="trade"))), SLACK, SLACK),
             gaps=pl.when(covered).then(0).otherwise("gaps"),
         )
+        filled = "filled" if most is least else pl.max_horizontal(most["filled"], pl.col("filled"))
         found = found.with_columns(
-            certain=certain, least=pl.col("filled"), most=pl.max_horizontal(most["filled"], pl.col("filled")),
-            sure=pl.col("certain"), evidence=most["evidence"], trade_id=most["trade_id"],
-        )  # fmt: skip
-        whole = (pl.col("ending") == FILLED) & (pl.col("certain") == pl.col("least"))
-        over = pl.col("ending") == UNFINISHED
-        reason = (
-            pl.when(whole).then(None)
-            .when(~pl.col("traded")).then(pl.lit("trades"))
-            .when(pl.col("gaps") > 0).then(pl.lit("gap"))
-            .when(over & (pl.col("asked") < TIME_MAX)).then(pl.lit("ended"))
-            .when(pl.col("certain") < pl.col("most"))
-            .then(pl.lit("unmatched" if self._channel == LEVEL3 else "bounds"))
-        )  # fmt: skip
-        outcome = (
-            pl.when(pl.col("ending") == NOT_RECORDED).then(pl.lit("not recorded"))
-            .when(whole).then(pl.lit("filled"))
-            .when(reason.is_not_null()).then(pl.lit("unknown"))
-            .when(pl.col("certain") > 0).then(pl.lit("partly filled"))
-            .otherwise(pl.lit("not filled"))
+            certain=certain, least=pl.col("filled"), most=filled, sure=pl.col("certain"),
+            evidence=most["evidence"], trade_id=most["trade_id"],
         )  # fmt: skip
         known = pl.col("ending") != NOT_RECORDED
-        return found.select(
-            row="row", outcome=outcome, reason=pl.when(known).then(reason), filled="certain", filled_max="most",
+        found = found.with_columns(
+            known=known, whole=(pl.col("ending") == FILLED) & (pl.col("certain") == pl.col("least"))
+        )
+        over = pl.col("ending") == UNFINISHED
+        # Numbers of words, which become words at once: text is copied for each condition.
+        found = found.with_columns(
+            reason=pl.when(pl.col("whole") | ~pl.col("known")).then(None)
+            .when(~pl.col("traded")).then(_word(REASONS, "trades"))
+            .when(pl.col("gaps") > 0).then(_word(REASONS, "gap"))
+            .when(over & (pl.col("asked") < TIME_MAX)).then(_word(REASONS, "ended"))
+            .when(pl.col("certain") < pl.col("most"))
+            .then(_word(REASONS, "unmatched" if self._channel == LEVEL3 else "bounds"))
+        )  # fmt: skip
+        unsure = pl.col("reason").is_not_null()
+        outcome = (
+            pl.when(~pl.col("known")).then(_word(OUTCOMES, "not recorded"))
+            .when("whole").then(_word(OUTCOMES, "filled"))
+            .when(unsure).then(_word(OUTCOMES, "unknown"))
+            .when(pl.col("certain") > 0).then(_word(OUTCOMES, "partly filled"))
+            .otherwise(_word(OUTCOMES, "not filled"))
+        )  # fmt: skip
+        said = found.select(
+            row="row", outcome=outcome, reason="reason", filled="certain", filled_max="most",
             first_fill=pl.col("first_fill").cast(TIME), last_fill=pl.col("last_fill").cast(TIME),
             evidence="evidence", trade_id="trade_id", ahead="ahead",
-            doubt=known & ((pl.col("sure") < pl.col("least")) | reason.is_not_null()),
-            gaps="gaps", known_until=pl.when(known).then("until").cast(TIME),
-        ).cast({"row": pl.Int64()} | SCHEMA)  # fmt: skip
+            doubt=pl.col("known") & ((pl.col("sure") < pl.col("least")) | unsure),
+            gaps="gaps", known_until=pl.col("until").cast(TIME),
+        )  # fmt: skip
+        words = {"outcome": OUTCOMES.gather(said["outcome"]), "reason": REASONS.gather(said["reason"])}
+        return said.with_columns(**words).cast({"row": pl.Int64()} | SCHEMA)
+
+
+def _word(words: pl.Series, word: str) -> pl.Expr:
+    """The place of a word, as the indices of Polars are."""
+    return pl.lit(words.index_of(word), dtype=pl.UInt32)
 
 
 def _play_all(source: ReplaySource, core: _core.Questions, channel: str, start: int) -> None:

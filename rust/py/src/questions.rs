@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow_array::builder::LargeStringBuilder;
+use arrow_array::builder::StringViewBuilder;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, LargeStringArray, RecordBatch, UInt8Array, UInt32Array,
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{Buffer, NullBuffer};
 use krakpot_core::decimal::pow10;
 use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::pair::Pair;
@@ -50,8 +50,8 @@ impl State {
     }
 }
 
-/// Answers as columns, in the order of the questions' numbers. Their memory becomes that of the frame.
-#[derive(Default)]
+/// Answers as columns, in the order of the questions' numbers. Their memory becomes that of the frame. What is not said
+/// is 0: such memory costs nothing before it is written.
 struct Answers {
     ending: Vec<u8>,
     until: Vec<i64>,
@@ -59,30 +59,37 @@ struct Answers {
     certain: Vec<i128>,
     first_fill: Vec<i64>,
     last_fill: Vec<i64>,
-    evidence: Vec<Option<EvidenceKinds>>,
+    /// Places in `words`, from 1.
+    evidence: Vec<u16>,
+    words: Vec<EvidenceKinds>,
     trade_id: Vec<i64>,
     ahead: Vec<i128>,
-    gaps: Vec<u32>,
+    gaps: Vec<i64>,
+    /// [`TRADE`], [`AHEAD`].
+    has: Vec<u8>,
 }
 
-/// Stands for no time and no trade.
-const NONE: i64 = i64::MIN;
-/// Stands for no quantity.
-const NO_QTY: i128 = i128::MIN;
+/// Whether there is a trade.
+const TRADE: u8 = 1;
+/// Whether it is known what stood before it.
+const AHEAD: u8 = 2;
 
 impl Answers {
-    /// There are so many questions.
-    fn resize(&mut self, count: usize) {
-        self.ending.resize(count, 0);
-        self.until.resize(count, 0);
-        self.filled.resize(count, 0);
-        self.certain.resize(count, 0);
-        self.first_fill.resize(count, NONE);
-        self.last_fill.resize(count, NONE);
-        self.evidence.resize(count, None);
-        self.trade_id.resize(count, NONE);
-        self.ahead.resize(count, NO_QTY);
-        self.gaps.resize(count, 0);
+    fn new(count: usize) -> Self {
+        Self {
+            ending: vec![0; count],
+            until: vec![0; count],
+            filled: vec![0; count],
+            certain: vec![0; count],
+            first_fill: vec![0; count],
+            last_fill: vec![0; count],
+            evidence: vec![0; count],
+            words: Vec::new(),
+            trade_id: vec![0; count],
+            ahead: vec![0; count],
+            gaps: vec![0; count],
+            has: vec![0; count],
+        }
     }
 
     /// The answer of a question. `unit`: of a step of quantity.
@@ -99,46 +106,65 @@ impl Answers {
         self.certain[at] = i128::from(verdict.sum.certain) * unit;
         if let Some((first, last)) = verdict.sum.times() {
             (self.first_fill[at], self.last_fill[at]) = (first, last);
-            self.evidence[at] = Some(verdict.sum.evidence);
+            self.evidence[at] = self.word(verdict.sum.evidence);
         }
         if let Some(trade_id) = verdict.sum.trade_id() {
             self.trade_id[at] = trade_id;
+            self.has[at] |= TRADE;
         }
         if let Some(ahead) = verdict.ahead {
             self.ahead[at] = i128::from(ahead.0) * unit;
+            self.has[at] |= AHEAD;
         }
-        self.gaps[at] = verdict.gaps;
+        self.gaps[at] = verdict.gaps.into();
+    }
+
+    /// The place of a word, from 1. There are few different ones.
+    fn word(&mut self, kinds: EvidenceKinds) -> u16 {
+        let at = self.words.iter().position(|known| *known == kinds).unwrap_or_else(|| {
+            self.words.push(kinds);
+            self.words.len() - 1
+        });
+        u16::try_from(at + 1).unwrap_or(0)
     }
 
     fn into_batch(self) -> PyResult<RecordBatch> {
-        let mut words: Vec<(EvidenceKinds, String)> = Vec::new();
-        let mut evidence = LargeStringBuilder::with_capacity(self.evidence.len(), 8 * self.evidence.len());
-        for kinds in self.evidence {
-            let Some(kinds) = kinds else {
-                evidence.append_null();
-                continue;
-            };
-            // There are few different ones.
-            let at = words.iter().position(|word| word.0 == kinds).unwrap_or_else(|| {
-                let text: Vec<_> = kinds.iter().map(Evidence::word).collect();
-                words.push((kinds, text.join("+")));
-                words.len() - 1
-            });
-            evidence.append_value(&words[at].1);
-        }
+        let was_filled = || self.evidence.iter().map(|word| *word > 0).collect::<NullBuffer>();
+        let has = |what: u8| self.has.iter().map(|has| has & what > 0).collect::<NullBuffer>();
+        let is_recorded = self.ending.iter().map(|ending| *ending > 0).collect();
         batch_of(vec![
+            ("until", known(self.until, is_recorded)),
             ("ending", Arc::new(UInt8Array::from(self.ending))),
-            ("until", Arc::new(Int64Array::from(self.until))),
-            ("filled", decimals(self.filled)?),
-            ("certain", decimals(self.certain)?),
-            ("first_fill", known(self.first_fill)),
-            ("last_fill", known(self.last_fill)),
-            ("evidence", Arc::new(evidence.finish())),
-            ("trade_id", known(self.trade_id)),
-            ("ahead", decimals(self.ahead)?),
-            ("gaps", Arc::new(UInt32Array::from(self.gaps))),
+            ("filled", decimals(self.filled, None)?),
+            ("certain", decimals(self.certain, None)?),
+            ("first_fill", known(self.first_fill, was_filled())),
+            ("last_fill", known(self.last_fill, was_filled())),
+            ("evidence", in_words(&self.evidence, &self.words)?),
+            ("trade_id", known(self.trade_id, has(TRADE))),
+            ("ahead", decimals(self.ahead, Some(has(AHEAD)))?),
+            ("gaps", Arc::new(Int64Array::from(self.gaps))),
         ])
     }
+}
+
+/// Evidence as text, which is there once for all.
+fn in_words(evidence: &[u16], words: &[EvidenceKinds]) -> PyResult<ArrayRef> {
+    let (mut text, mut places) = (String::new(), Vec::new());
+    for kinds in words {
+        let word: Vec<_> = kinds.iter().map(Evidence::word).collect();
+        let word = word.join("+");
+        places.push((u32::try_from(text.len()).map_err(fault)?, u32::try_from(word.len()).map_err(fault)?));
+        text.push_str(&word);
+    }
+    let mut column = StringViewBuilder::with_capacity(evidence.len());
+    let block = column.append_block(Buffer::from_vec(text.into_bytes()));
+    for word in evidence {
+        match usize::from(*word).checked_sub(1).and_then(|word| places.get(word)) {
+            Some(&(begin, len)) => column.try_append_view(block, begin, len).map_err(fault)?,
+            None => column.append_null(),
+        }
+    }
+    Ok(Arc::new(column.finish()))
 }
 
 impl Questions {
@@ -150,8 +176,8 @@ impl Questions {
 #[pymethods]
 impl Questions {
     #[new]
-    #[pyo3(signature = (*, cancels = None, depth = None, keeps = false))]
-    fn new(cancels: Option<&str>, depth: Option<u16>, keeps: bool) -> PyResult<Self> {
+    #[pyo3(signature = (count, *, cancels = None, depth = None, keeps = false))]
+    fn new(count: usize, cancels: Option<&str>, depth: Option<u16>, keeps: bool) -> PyResult<Self> {
         let model = match cancels {
             None => Model::Orders,
             Some("ahead") => Model::Bounds(Cancels::Ahead),
@@ -167,7 +193,7 @@ impl Questions {
         }
         let quiet = RunOptions { wake: Wake::Never, warmup: 0, quote: Arc::from(""), venue: Venue::Paper };
         let run = Run::new(quiet, Paper::new(options));
-        let (answers, parts) = (Answers::default(), Vec::new());
+        let (answers, parts) = (Answers::new(count), Vec::new());
         Ok(Self(Mutex::new(State { run, keeps, answers, parts })))
     }
 
@@ -193,7 +219,7 @@ impl Questions {
     }
 
     /// Asks about orders of a pair: a frame with the columns number, buys, price, qty, at, until. The numbers of all pairs
-    /// begin at 0 and have no hole.
+    /// begin at 0 and end before the count.
     fn ask(&self, pair: usize, frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut questions = Vec::new();
         for batch in batches(frame)? {
@@ -214,9 +240,10 @@ impl Questions {
             }
         }
         let mut state = self.lock()?;
-        let count = questions.iter().map(|question| question.number as usize + 1).max().unwrap_or(0);
-        let count = count.max(state.answers.ending.len());
-        state.answers.resize(count);
+        let count = state.answers.ending.len();
+        if questions.iter().any(|question| question.number as usize >= count) {
+            return Err(value_error(format!("number: there are {count} questions, from 0")));
+        }
         let keeps = state.keeps;
         state.run.paper().ask(pair, questions, keeps);
         Ok(())
@@ -260,7 +287,8 @@ impl Questions {
     /// All answers, in the order of the numbers, and the parts that were filled, by number and in the order of time.
     fn answers(&self) -> PyResult<(Frame, Frame)> {
         let mut state = self.lock()?;
-        let (answers, mut parts) = (std::mem::take(&mut state.answers), std::mem::take(&mut state.parts));
+        let (answers, mut parts) =
+            (std::mem::replace(&mut state.answers, Answers::new(0)), std::mem::take(&mut state.parts));
         parts.sort_by_key(|part| part.1);
         Ok((Frame(answers.into_batch()?), Frame(parts_of(&parts, &state.run)?)))
     }
@@ -321,23 +349,21 @@ fn unit(precision: u8) -> i128 {
     pow10(DIGITS.saturating_sub(precision))
 }
 
-fn decimals(numbers: Vec<i128>) -> PyResult<ArrayRef> {
-    let nulls: NullBuffer = numbers.iter().map(|number| *number != NO_QTY).collect();
-    let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+fn decimals(numbers: Vec<i128>, nulls: Option<NullBuffer>) -> PyResult<ArrayRef> {
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let column = Decimal128Array::new(numbers.into(), nulls);
     Ok(Arc::new(column.with_precision_and_scale(38, DIGITS.cast_signed()).map_err(fault)?))
 }
 
 /// Numbers, of which some are not there.
-fn known(numbers: Vec<i64>) -> ArrayRef {
-    let nulls: NullBuffer = numbers.iter().map(|number| *number != NONE).collect();
+fn known(numbers: Vec<i64>, nulls: NullBuffer) -> ArrayRef {
     Arc::new(Int64Array::new(numbers.into(), Some(nulls)))
 }
 
 fn parts_of(rows: &[(usize, u32, Part)], run: &Run) -> PyResult<RecordBatch> {
     let steps = |value: &dyn Fn(&Part) -> i64, precision: &dyn Fn(&Pair) -> u8| {
         let number = |(pair, _, part): &(usize, u32, Part)| i128::from(value(part)) * unit(precision(run.pair(*pair)));
-        decimals(rows.iter().map(number).collect())
+        decimals(rows.iter().map(number).collect(), None)
     };
     batch_of(vec![
         ("number", Arc::new(rows.iter().map(|row| Some(row.1)).collect::<UInt32Array>())),
