@@ -1091,6 +1091,8 @@ class Replayer:
     @property
     def reads(self) -> int:
         """Reads of sockets that were played, also in silence."""
+    def peek(self, until: int) -> tuple[Literal["steps", "until", "end", "rows", "over"], int | None]:
+        """`steps` if the next read of a socket before a time is known; else why it cannot be played, as of `play`."""
     @property
     def connected(self) -> bool:
         """Whether no connection of a session that is played is down."""
@@ -1582,6 +1584,8 @@ class Loaded:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it needs, about."""
+    def time(self, read: int) -> int | None:
+        """When a read of a socket came, ns; None: there are no more."""
     @property
     def skipped(self) -> int:
         """Reads of sockets before its begin."""

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import asyncio
+import copy
 import dataclasses
+import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import fills
 import krakpot
+import lakes
 import traded
-from fills import SYMBOL, Step
+from fills import SYMBOL, Step, time
 from krakpot import Market, NoBook
 from krakpot.errors import ConfigError
+from krakpot.lake import seal
 from replayed import world_of
 from traded import JoinBest, Notes, paper, replay
 
@@ -178,14 +185,12 @@ def test_it_says_what_it_is(lake: krakpot.Lake) -> None:
     assert data.symbols == (SYMBOL,)
     assert told[-1] == (data.messages, 0, "messages")
     assert 0 < data.nbytes < 10**6
-    assert repr(data) == f"LoadedReplay({SYMBOL}: {data.messages:,} messages, 0 MB)"
+    assert repr(data) == f"LoadedReplay({SYMBOL}: {data.messages:,} messages, 0.1 MB)"
 
 
 def test_memory_is_bounded(lake: krakpot.Lake) -> None:
     """Too much is refused, with what to do; no limit is asked for by 0."""
-    with pytest.raises(
-        ConfigError, match=r"krakpot\.load: memory: the recording needs more than 1e-06 GB: .* allow more"
-    ):
+    with pytest.raises(ConfigError, match=r"krakpot\.load: memory: the recording needs more than 1000: .* allow more"):
         krakpot.load(replay(lake), memory=1000)
     assert krakpot.load(replay(lake), memory=0).messages > 100
 
@@ -211,20 +216,140 @@ def test_what_cannot_be_loaded(lake: krakpot.Lake) -> None:
         krakpot.run(JoinBest(), krakpot.load(replay(lake, channels=["book", "trade"])), paper())
 
 
-def test_books_need_the_lake_as_it_was(tmp_path: Path) -> None:
-    """The best prices are in memory; whole books are read from the lake, which must be the same."""
+class Whole(Notes):
+    """Looks at whole books at every event, by handles that it keeps."""
+
+    handles: tuple[Any, ...] = ()
+
+    def note(self, m: Market, word: str) -> None:
+        """With the states of both books, and their prices."""
+        self.market = m
+        self.handles = self.handles or (m.book(SYMBOL), m.level3(SYMBOL))
+        for handle in self.handles:
+            word += f" {handle.state} {handle.best() if handle.in_sync else handle.reason}"
+        super().note(m, word)
+
+    def start(self, m: Market) -> None:
+        super().start(m)
+        m.after("7ms", "look")
+
+    def timer(self, m: Market, e: Any) -> None:
+        super().timer(m, e)
+        m.after("7ms", "look")
+
+
+def test_books_need_the_lake(tmp_path: Path) -> None:
+    """The best prices are in memory; whole books are read from the lake, which must be there."""
     lake = traded.lake(tmp_path / "lake")
     data = krakpot.load(replay(lake))
     for part in (tmp_path / "lake").rglob("*.parquet"):
         part.unlink()
-
-    class Whole:
-        def trade(self, m: Market, e: Any) -> None:
-            m.book(SYMBOL).best()
-
     assert run(data).fills.height > 5
-    with pytest.raises(ConfigError, match="the lake has changed since it was loaded, so load it again"):
+    with pytest.raises(ConfigError, match="it is not as it was when it was loaded: load it again, or use m.best"):
         krakpot.run(Whole(), data, paper())
+
+
+def test_books_are_there_while_the_lake_grows(tmp_path: Path) -> None:
+    """What is recorded later is no part of it."""
+    lake = traded.lake(tmp_path / "lake")
+    data = krakpot.load(replay(lake))
+    first, second = Whole(), Whole()
+    krakpot.run(first, data, paper(), wake="message")
+    later = lakes.Recorder(tmp_path / "lake", lakes.session_name(time(10**7)))
+    later.take(lakes.market(50, begin=time(10**7), level3=True))
+    later.end()
+    seal.recover(tmp_path / "lake")
+    krakpot.run(second, data, paper(), wake="message")
+    assert first.heard == second.heard
+
+
+def test_a_killed_recorder_is_known_at_the_same_moment(tmp_path: Path) -> None:
+    """After its last row its books are out of sync: for timers and the end, and not before."""
+    lake = tmp_path / "lake"
+    killed = lakes.Recorder(lake)
+    killed.take(fills.timed_frames(traded.market(20)))
+    killed.die()
+    seal.recover(lake)
+    strategy, _ = both(lake, {"symbols": [SYMBOL]}, Whole, paper(), wake="message")
+    assert "the recorder was killed" in strategy.heard[-1]
+    assert "the recorder was killed" not in strategy.heard[-2]
+
+
+def test_the_end_of_the_replay_is_not_that_of_the_recording(lake: krakpot.Lake) -> None:
+    """A run whose time ends in between is over at its time, and timers come until then, also in a loop."""
+    options: dict[str, Any] = {"symbols": [SYMBOL], "end": time(505)}
+    ended = set()
+    for until in ("495ms", "503ms", "900ms", time(10**6)):
+        strategy, _ = both(lake, options, Whole, paper(), until=until)
+        ended.add(strategy.heard[-1].startswith("its time was over "))
+        feeds: tuple[Any, Any] = (krakpot.Replay(lake, **options), krakpot.load(krakpot.Replay(lake, **options)))
+        loops = [[str(event) for _, event in krakpot.events(feed, paper(), until=until)] for feed in feeds]
+        assert loops[0] == loops[1]
+    assert ended == {True, False}, "some by their time, some with the data"
+
+
+def test_handles_live_longer_than_their_run(lake: krakpot.Lake) -> None:
+    """They say that it is over, whenever they are asked first; nothing stays open."""
+    threads = threading.active_count()
+    data = krakpot.load(replay(lake))
+    kept = Whole()
+    krakpot.run(kept, data, paper(), wake="message")
+    late = Notes()
+    late.note = lambda m, word: setattr(late, "market", m)  # type: ignore[method-assign]
+    krakpot.run(late, data, paper())
+    for handle in (*kept.handles, kept.market.book(SYMBOL), late.market.book(SYMBOL)):  # type: ignore[attr-defined]
+        assert (handle.state, handle.reason, handle.in_sync) == ("disconnected", "the run is over", False)
+        with pytest.raises(NoBook):
+            handle.best()
+    assert threading.active_count() == threads
+
+
+def test_another_thread_may_look_at_books(lake: krakpot.Lake) -> None:
+    """It sees a book of the run, and the run comes to the same."""
+    data = krakpot.load(replay(lake))
+    alone, watched = Whole(), Whole()
+    krakpot.run(alone, data, paper(), wake="message")
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            for handle in watched.handles:
+                handle.levels("bid", 2) if isinstance(handle, krakpot.LiveOrders) and handle.in_sync else handle.state
+
+    with ThreadPoolExecutor(2) as pool:
+        lookers = [pool.submit(look) for _ in range(2)]
+        try:
+            krakpot.run(watched, data, paper(), wake="message")
+        finally:
+            stop.set()
+        for looker in lookers:
+            assert looker.exception() is None or isinstance(looker.exception(), NoBook)
+    assert watched.heard == alone.heard
+
+
+def test_the_replay_may_go_on(lake: krakpot.Lake) -> None:
+    """What was loaded does not depend on it any more: neither on its time nor on its symbols."""
+
+    async def play() -> None:
+        async with played:
+            played.seek(time(700))
+            await played.remove_symbols([SYMBOL])
+
+    played = replay(lake)
+    data = krakpot.load(played)
+    first, second = Whole(), Whole()
+    krakpot.run(first, data, paper(), wake="message")
+    asyncio.run(play())
+    krakpot.run(second, data, paper(), wake="message")
+    assert first.heard == second.heard
+
+
+def test_a_copy_is_itself_and_other_processes_load_it(lake: krakpot.Lake) -> None:
+    """It never changes; a strategy that has it can be copied for two passes."""
+    data = krakpot.load(replay(lake))
+    assert copy.deepcopy(data) is copy.copy(data) is data
+    with pytest.raises(TypeError, match="let each process call krakpot.load"):
+        pickle.dumps(data)
 
 
 def test_a_paced_replay_is_loaded_at_once(lake: krakpot.Lake) -> None:

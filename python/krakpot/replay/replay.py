@@ -26,7 +26,7 @@ from krakpot.lake.folder import Folder
 from krakpot.lake.format import stamp
 from krakpot.lake.recorded import check_recorded, has_rows
 from krakpot.lake.sample import By, one_of
-from krakpot.replay.source import TIME_MAX, Owner, ReplaySource
+from krakpot.replay.source import Owner, ReplaySource
 from krakpot.stream.book import LiveBook
 from krakpot.stream.events import Callback, Event, Subscription
 from krakpot.stream.orders import LiveOrders
@@ -624,10 +624,7 @@ def folder_of(replay: Replay) -> Folder:
 
 def source_of(replay: Replay) -> ReplaySource:
     """Make another source of what a replay plays, from its begin on: the replay itself is left as it is."""
-    known = replay._source  # noqa: SLF001  # of this file
-    end = None if known.end == TIME_MAX else known.end
-    start, by, speed = known.start, known.by, known.speed
-    return ReplaySource(replay._folder, known.symbols, start=start, end=end, by=by, speed=speed)  # noqa: SLF001  # of this file
+    return replay._source.again()  # noqa: SLF001  # of this file
 
 
 def _speed(speed: float | None) -> float | None:

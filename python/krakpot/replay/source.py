@@ -140,6 +140,16 @@ class ReplaySource:
         self._timer: asyncio.TimerHandle | None = None
         self._begin()
 
+    def again(self) -> ReplaySource:
+        """Another source of the same, from its begin on."""
+        end = None if self.end == TIME_MAX else self.end
+        return ReplaySource(self._folder, self.symbols, start=self.start, end=end, by=self.by, speed=self.speed)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something was recorded after what was played: `end` cut it off."""
+        return bool(self._waiting) or any(not player.over for player in self._players)
+
     def _begin(self) -> None:
         """Forget what was played."""
         self.replayer = _core.Replayer(connection_event, by=self.by, since=self.start)

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from threading import Lock
+from typing import Final, NoReturn, Self
 
 from krakpot import _core, values
 from krakpot._core import Trading
@@ -24,18 +25,19 @@ PLACE: Final = "krakpot.load"
 
 
 class LoadedReplay:
-    """A recording in memory, as ``krakpot.load`` returns it: ``krakpot.run``, ``run_many`` and ``events`` take it.
+    """A recording in memory, which ``krakpot.load`` makes, for ``krakpot.run``, ``run_async``, ``run_many``, ``events``.
 
-    It never changes, and any number of runs may have it, one after the other or at the same time.
+    It never changes, and any number of runs may have it, one after the other or at the same time. Another process loads
+    it for itself: it cannot be pickled.
     """
 
-    __slots__ = ("_data", "_depths", "_loaded", "_pairs", "_replay")
+    __slots__ = ("_data", "_depths", "_is_cut", "_loaded", "_pairs")
 
-    def __init__(self, replay: Replay, data: ReplayData, loaded: _core.Loaded) -> None:
+    def __init__(self, data: ReplayData, loaded: _core.Loaded) -> None:
         """``krakpot.load`` makes these."""
-        self._replay = replay
         self._data = data
         self._loaded = loaded
+        self._is_cut = data.source.is_cut
         self._pairs = data.pairs()
         self._depths = {level3: data.depth(level3=level3) for level3 in (False, True)}
 
@@ -46,7 +48,7 @@ class LoadedReplay:
 
     @property
     def messages(self) -> int:
-        """Messages of books, and trades."""
+        """Messages of books, trades, and gaps, as a run counts them."""
         return self._loaded.messages
 
     @property
@@ -54,10 +56,23 @@ class LoadedReplay:
         """Bytes of memory that it needs, about."""
         return self._loaded.nbytes
 
+    def __copy__(self) -> Self:
+        """Itself: it does not change."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: it does not change."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """``TypeError``: what it has is too much to send."""
+        sentence = "a LoadedReplay cannot be pickled; let each process call krakpot.load, or use threads"
+        raise TypeError(sentence)
+
     def __repr__(self) -> str:
         """Its pairs, and how much it is."""
         names = " ".join(self.symbols[:3]) + (" …" if len(self.symbols) > 3 else "")  # noqa: PLR2004  # as many as fit a line
-        return f"LoadedReplay({names}: {self.messages:,} messages, {self.nbytes / 1e6:,.0f} MB)"
+        return f"LoadedReplay({names}: {self.messages:,} messages, {self.nbytes / 1e6:,.1f} MB)"
 
 
 class LoadedData(PlayedData):
@@ -70,6 +85,10 @@ class LoadedData(PlayedData):
         self.symbols = known.symbols
         self.name = known.name
         self._core: Trading | None = None
+        self._played = False
+        """Whether all that the run was to have is played."""
+        self._ended = False
+        self._lock = Lock()
         self._behind: Behind | None = None
         """Plays the same recording for the books that a strategy asks for, up to where the run is."""
 
@@ -92,18 +111,22 @@ class LoadedData(PlayedData):
         """Play on for a moment; why it came to a halt."""
         self._core = core
         loaded = self._of._loaded  # noqa: SLF001  # of this file
-        if fetch:
-            found = core.fetch(loaded, until)
-            return "events" if found is None else found[0]
-        return core.play(loaded, until, steps)[0]
+        halt = (core.fetch(loaded, until) or ("events", None) if fetch else core.play(loaded, until, steps))[0]
+        if halt == "end" and until < data_of(self._of).source.end and self._of._is_cut:  # noqa: SLF001  # of this file
+            # The recording goes on after the end of the replay.
+            halt = "until"
+        self._played = halt in {"end", "until"}
+        return halt
 
     def interrupt(self) -> None:
         """Nothing: the run itself ends."""
 
     def end(self) -> None:
         """Let the threads end that read books."""
-        if self._behind is not None:
-            self._behind.end()
+        with self._lock:
+            self._ended = True
+            if self._behind is not None:
+                self._behind.end()
 
     def book(self, symbol: str) -> LiveBook | LiveOrders:
         """The book of a pair: level 2, or level 3 where only that is there."""
@@ -113,28 +136,38 @@ class LoadedData(PlayedData):
         """The orders of a pair."""
         return self._books().level3(symbol)
 
-    def _books(self) -> ReplayData:
-        if self._behind is None:
-            before = self._of._loaded.skipped  # noqa: SLF001  # of this file
-            self._behind = Behind(self._of, lambda: before + (0 if self._core is None else self._core.reads))
-            self._behind.look()
-        return self._behind
+    def _books(self) -> Behind:
+        with self._lock:
+            if self._behind is None:
+                self._behind = Behind(data_of(self._of), self.catch_up)
+                self._behind.look()
+                if self._ended:
+                    self._behind.end()
+            return self._behind
+
+    def catch_up(self) -> None:
+        """Let the books be as far as the run."""
+        with self._lock:
+            if self._behind is None or self._core is None or self._ended:
+                return
+            loaded = self._of._loaded  # noqa: SLF001  # of this file
+            reads = self._core.reads
+            at = loaded.time(reads - 1) if reads else None
+            # What is said after a read and before the next one: by then it is known which sessions are over.
+            between = at is None or self._played or self._core.now > at
+            self._behind.play_to(loaded.skipped + reads, at, between=between)
 
 
 class Behind(ReplayData):
     """Plays the lake behind a run that has the recording in memory, as far as the run is, for the books of it."""
 
-    def __init__(self, loaded: LoadedReplay, reads: Callable[[], int]) -> None:
-        """``reads``: how many reads of sockets the run has."""
-        super().__init__(loaded._replay)  # noqa: SLF001  # of this file
+    def __init__(self, data: ReplayData, catch_up: Callable[[], None]) -> None:
+        """``catch_up`` is called before a book is looked at."""
+        super().__init__(data)
         self.source.speed = None
-        self._reads = reads
-        if self.name != data_of(loaded).name:
-            sentence = (
-                "krakpot.Market: whole books are read from the lake, also of a recording in memory; the lake has "
-                "changed since it was loaded, so load it again"
-            )
-            raise ConfigError(sentence)
+        self.catch_up = catch_up
+        self.over = ""
+        """Why nothing is played any more; empty while it is."""
 
     def look(self) -> None:
         """See what there is to play."""
@@ -145,20 +178,32 @@ class Behind(ReplayData):
         """Whoever has the session of a symbol, once it is as far as the run."""
         return CaughtUp(self, super().owner(channel, symbol))
 
-    def catch_up(self) -> None:
-        """Play on to where the run is."""
-        wanted = self._reads()
+    def end(self) -> None:
+        """Let its threads end."""
+        super().end()
+        self.over = "the run is over"
 
-        def play(replayer: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
+    def play_to(self, wanted: int, at: int | None, *, between: bool) -> None:
+        """Play so many reads of sockets, the last of which came at a time; ``between``: and see what comes next."""
+        replayer = self.source.replayer
+
+        def play(_: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
             left = min(wanted - replayer.reads, steps)
-            if left <= 0:
-                return "steps", None
-            why, number, _ = replayer.play(bound, None, left)
-            return why, number
+            if left > 0:
+                why, number, _given = replayer.play(bound, None, left)
+                return why, number
+            return replayer.peek(bound) if between else ("steps", None)
 
-        while self.source.replayer.reads < wanted:
-            if self.source.play(TIME_MAX, None, STEPS, play)[0] == "end":
-                return
+        while replayer.reads < wanted and self.source.play(TIME_MAX, None, STEPS, play)[0] != "end":
+            pass
+        if between:
+            self.source.play(TIME_MAX, None, STEPS, play)
+        if replayer.reads != wanted or (at is not None and replayer.now != at):
+            sentence = (
+                f"krakpot.Market: m.book and m.level3 read the lake {self.folder.path}, also of a recording in memory; "
+                "it is not as it was when it was loaded: load it again, or use m.best"
+            )
+            raise ConfigError(sentence)
 
 
 class CaughtUp:
@@ -181,7 +226,7 @@ class CaughtUp:
     def down(self) -> str:
         """Why its connection is down; empty if it is up."""
         self._behind.catch_up()
-        return self._owner.down
+        return self._behind.over or self._owner.down
 
 
 def data_of(loaded: LoadedReplay) -> ReplayData:
@@ -193,21 +238,23 @@ def load(replay: Replay, *, memory: str | int = "4GB", progress: OnProgress = no
     """Read a recording into memory, and check it, for many runs: each is several times as fast as from the lake.
 
     A run comes to the same result, to the last digit, as one on the replay. A strategy that asks for whole books
-    (``m.book``, ``m.level3``) makes its run read the lake after all; ``m.best``, orders and their queues do not.
+    (``m.book``, ``m.level3``) makes its run read the lake beside it, which takes longer than the replay and needs the
+    lake as it was; ``m.best``, orders and their queues do not. What is recorded now is loaded up to now.
 
     Parameters
     ----------
     replay
         What to load; it is left as it is. Its ``speed`` does not count.
     memory
-        How much it may need at most: ``"4GB"``, or bytes; 0: no limit. A message of level 3 needs about 300 bytes.
+        How much it may need at most, about: ``"4GB"``, or bytes; 0: no limit. A message of level 3 needs some 350
+        bytes.
     progress
         Called with the messages that are read, 0, and ``"messages"``.
 
     Returns
     -------
     LoadedReplay
-        The recording, for ``krakpot.run``, ``run_many`` and ``events``.
+        The recording, for ``krakpot.run``, ``run_async``, ``run_many`` and ``events``.
 
     Raises
     ------
@@ -243,10 +290,10 @@ def load(replay: Replay, *, memory: str | int = "4GB", progress: OnProgress = no
             progress(loader.messages, 0, "messages")
             if limit and loader.nbytes > limit:
                 sentence = (
-                    f"{PLACE}: memory: the recording needs more than {limit / 1e9:g} GB: {loader.messages:,} messages "
-                    "are read so far; load a shorter time or fewer pairs, allow more, or run on the replay itself"
+                    f"{PLACE}: memory: the recording needs more than {memory}: {loader.messages:,} messages are read "
+                    "so far; load a shorter time or fewer pairs, allow more, or run on the replay itself"
                 )
                 raise ConfigError(sentence)
-        return LoadedReplay(replay, data, loader.finish())
+        return LoadedReplay(data, loader.finish())
     finally:
         data.end()

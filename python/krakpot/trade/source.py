@@ -244,10 +244,14 @@ class PlayedData(ABC):
 class ReplayData(PlayedData):
     """A recording in a lake."""
 
-    def __init__(self, replay: Replay, place: str = FEED) -> None:
+    def __init__(self, replay: Replay | ReplayData, place: str = FEED) -> None:
         """Nothing is read yet; the replay itself is left as it is."""
-        self._folder: Folder = folder_of(replay)
-        self.source: ReplaySource = source_of(replay)
+        self.folder: Folder
+        self.source: ReplaySource
+        if isinstance(replay, ReplayData):
+            self.folder, self.source = replay.folder, replay.source.again()
+        else:
+            self.folder, self.source = folder_of(replay), source_of(replay)
         self._place = place
         channels = self.source.symbols
         if self.source.by != "recv":
@@ -264,10 +268,10 @@ class ReplayData(PlayedData):
         found = hashlib.sha256()
         tables = [_core.CHANNELS[channel] for channel in self.source.symbols]
         try:
-            for path in sorted(part.path for table in tables for part in self._folder.parts(table)):
-                found.update(f"{path.relative_to(self._folder.path)} {path.stat().st_size}\n".encode())
+            for path in sorted(part.path for table in tables for part in self.folder.parts(table)):
+                found.update(f"{path.relative_to(self.folder.path)} {path.stat().st_size}\n".encode())
         except UNREADABLE as error:
-            unreadable(self._folder.path, error)
+            unreadable(self.folder.path, error)
         return found.hexdigest()
 
     def look(self) -> None:
@@ -278,11 +282,11 @@ class ReplayData(PlayedData):
 
     def pairs(self) -> list[TradedPair]:
         """Pairs as the lake has them: as the exchange described them last before the end."""
-        return recorded_pairs(self._folder, self.symbols, self._place)
+        return recorded_pairs(self.folder, self.symbols, self._place)
 
     def depth(self, *, level3: bool) -> int | None:
         """Levels a side that the recording shows; None if it has none."""
-        return recorded_depth(self._folder, self.symbols, LEVEL3 if level3 else "book")
+        return recorded_depth(self.folder, self.symbols, LEVEL3 if level3 else "book")
 
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair are replayed."""

@@ -31,6 +31,11 @@ impl Loaded {
         self.0.bytes()
     }
 
+    /// When a read of a socket came, ns.
+    fn time(&self, read: usize) -> Option<i64> {
+        self.0.time(read)
+    }
+
     /// Reads of sockets before its begin.
     #[getter]
     fn skipped(&self) -> usize {

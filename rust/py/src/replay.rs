@@ -235,15 +235,20 @@ impl State {
         }
     }
 
+    /// What it cannot be played for is taken note of: after a session that is over, the one that follows it may begin.
+    fn halted(&mut self, (why, player): (&'static str, Option<usize>)) -> (&'static str, Option<usize>) {
+        if why == "over" {
+            self.active.retain(|&at| Some(at) != player);
+        }
+        (why, player)
+    }
+
     /// Applies what comes next, as [`Self::next`] just said it.
     pub fn step_to(&mut self, py: Python<'_>, next: Next) -> PyResult<Step> {
         let Place { key, player: at, window } = match next {
             Ok(place) => place,
-            Err((why, player)) => {
-                if why == "over" {
-                    // The one that follows it may begin now.
-                    self.active.retain(|&at| Some(at) != player);
-                }
+            Err(halt) => {
+                let (why, player) = self.halted(halt);
                 return Ok(Step::Halt(why, player));
             }
         };
@@ -410,6 +415,14 @@ impl Replayer {
     #[getter]
     fn reads(&self) -> PyResult<usize> {
         Ok(self.lock()?.reads)
+    }
+
+    fn peek(&self, until: i64) -> PyResult<(&'static str, Option<usize>)> {
+        let mut state = self.lock()?;
+        Ok(match state.next(until) {
+            Ok(_) => ("steps", None),
+            Err(halt) => state.halted(halt),
+        })
     }
 
     fn track(&self) -> PyResult<()> {

@@ -17,6 +17,9 @@ use crate::paper::{Options, Paper, Place};
 use crate::run::{Run, RunOptions, Venue, Wake};
 use crate::terms::Side;
 
+/// Bytes that the system needs for a piece of memory, about.
+const HEAD: usize = 16;
+
 /// What a run is given.
 enum What {
     /// An event.
@@ -266,7 +269,11 @@ impl Loader {
     /// The recording is read.
     #[must_use]
     pub fn finish(self) -> Loaded {
-        self.loaded
+        let mut loaded = self.loaded;
+        loaded.reads.shrink_to_fit();
+        loaded.items.shrink_to_fit();
+        loaded.known.shrink_to_fit();
+        loaded
     }
 
     /// How far it is.
@@ -339,6 +346,6 @@ fn shrink(event: &mut Event) -> usize {
         Event::Trade(trade) => size_of_val(&**trade),
         _ => 0,
     };
-    // An `Arc` counts its owners.
-    size_of::<Event>() + 2 * size_of::<usize>() + rows
+    // An `Arc` counts its owners; the system keeps the size of each piece.
+    size_of::<Event>() + 2 * size_of::<usize>() + rows + 2 * HEAD
 }
