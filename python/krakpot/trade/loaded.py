@@ -25,7 +25,7 @@ PLACE: Final = "krakpot.load"
 
 
 class LoadedReplay:
-    """A recording in memory, which ``krakpot.load`` makes, for ``krakpot.run``, ``run_async``, ``run_many``, ``events``.
+    """A recording in memory, made by ``krakpot.load``, for ``krakpot.run``, ``run_async``, ``run_many`` and ``events``.
 
     It never changes, and any number of runs may have it, one after the other or at the same time. Another process loads
     it for itself: it cannot be pickled.
