@@ -625,7 +625,7 @@ def trading(found: dict[str, Any]) -> list[str]:
         ),
         "",
         "Rows a second, beside hftbacktest 2.4.4 (HashMap depth, queues of level 3), which has the same recording",
-        "in memory as its own events. The maker looks once in a millisecond. In Rust, 20 s of the same flow: from",
+        "in memory as its own events. The maker looks once in a millisecond. In Rust, 100 s of the same flow: from",
         "events in memory; from frames, with every checksum.",
         "",
         row("million rows/s", *names),

@@ -76,6 +76,8 @@ EVENTS = "events"
 """Of hftbacktest's file."""
 RUST = {"without a strategy": "no handler", "a maker each 1 ms": "a maker each 1 ms"}
 """Cases of both, and how the example calls them."""
+FLOW = "100"
+"""Seconds of the flow of the example: its CPU time is known to some milliseconds."""
 IN_MEMORY = "in memory: "
 """What the names of cases on a loaded recording begin with."""
 SESSIONS = tuple(f"019e0000-0000-7000-8000-00000000000{n}" for n in range(2))
@@ -357,7 +359,7 @@ def measure(lake: Path, little: Path, made: dict[str, Any], rounds: int) -> dict
 
 def rust() -> float:
     """Seconds that the same maker in Rust adds to a message; of events that are there already, where it adds least."""
-    command = ["cargo", "run", "--release", "-q", "-p", "krakpot-trade", "--example", "maker", "--", "40", "--bench"]
+    command = ["cargo", "run", "--release", "-q", "-p", "krakpot-trade", "--example", "maker", "--", FLOW, "--bench"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found = dict(re.findall(r"^(.*): .*; from events ([\d.]+) M messages/s", said, re.MULTILINE))
     return 1 / (float(found["a maker each 1 ms"]) * 1e6) - 1 / (float(found["no handler"]) * 1e6)
@@ -385,7 +387,7 @@ def in_rust() -> dict[str, dict[str, float]] | str:
     """Rows a second of CPU of a strategy in Rust, from events and from frames; or why it is not measured."""
     if not EXAMPLE.exists():
         return "the maker in Rust is not built: cargo build --release -p krakpot-trade --example maker"
-    done = subprocess.run([str(EXAMPLE), "--bench"], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run([str(EXAMPLE), FLOW, "--bench"], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, dict[str, float]] = {"events": {}, "frames": {}}
     for name, words in RUST.items():
         for of, rates in found.items():

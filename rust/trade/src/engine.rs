@@ -172,17 +172,15 @@ impl<S: Strategy> Engine<S> {
     /// Takes an event, which others may have too; `books` are those after it.
     pub fn event<E: Borrow<Event> + Into<Arc<Event>>>(&mut self, event: E, books: &impl Books) {
         let Some(recv) = received(event.borrow()) else { return };
-        // What is due at the same time happened before: a message is heard when it is read.
-        self.say(recv);
-        self.run.take(event, books);
+        self.take(recv, |run| run.take(event, books));
         self.say(recv);
     }
 
-    /// Looks whether books are still in sync, after a connection was lost; see [`Run::look_at`].
-    pub fn look_at(&mut self, now: i64, level3: bool, books: &impl Books) {
-        self.say(now);
-        self.run.look_at(now, level3, books);
-        self.say(now);
+    /// Lets the run take what was received at a time. What that leads to is said with what is due next.
+    pub(crate) fn take(&mut self, recv: i64, take: impl FnOnce(&mut Run)) {
+        // What is due at the same time happened before: a message is heard when it is read.
+        self.say(recv);
+        take(&mut self.run);
     }
 
     /// Lets time pass without an event.

@@ -202,12 +202,11 @@ impl Loaded {
         if let Some(begin) = self.time(0) {
             engine.start(begin);
         }
-        for Item { what, time, known } in &self.items {
-            match what {
-                What::Event(event) => engine.event(event.clone(), &self.known[*known]),
-                What::Look(level3) => engine.look_at(*time, *level3, &self.known[*known]),
-            }
+        for (item, Item { time, .. }) in self.items.iter().enumerate() {
+            engine.take(*time, |run| self.give(item, run));
         }
+        let now = engine.run().now();
+        engine.advance(now);
     }
 }
 
