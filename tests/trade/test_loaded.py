@@ -219,6 +219,7 @@ def test_what_cannot_be_loaded(lake: krakpot.Lake) -> None:
 class Whole(Notes):
     """Looks at whole books at every event, by handles that it keeps."""
 
+    market: Market
     handles: tuple[Any, ...] = ()
 
     def note(self, m: Market, word: str) -> None:
@@ -288,16 +289,25 @@ def test_the_end_of_the_replay_is_not_that_of_the_recording(lake: krakpot.Lake) 
     assert ended == {True, False}, "some by their time, some with the data"
 
 
+class Keeps(Notes):
+    """Keeps its market."""
+
+    market: Market
+
+    def note(self, m: Market, word: str) -> None:
+        """And no word."""
+        self.market = m
+
+
 def test_handles_live_longer_than_their_run(lake: krakpot.Lake) -> None:
     """They say that it is over, whenever they are asked first; nothing stays open."""
     threads = threading.active_count()
     data = krakpot.load(replay(lake))
     kept = Whole()
     krakpot.run(kept, data, paper(), wake="message")
-    late = Notes()
-    late.note = lambda m, word: setattr(late, "market", m)  # type: ignore[method-assign]
+    late = Keeps()
     krakpot.run(late, data, paper())
-    for handle in (*kept.handles, kept.market.book(SYMBOL), late.market.book(SYMBOL)):  # type: ignore[attr-defined]
+    for handle in (*kept.handles, kept.market.book(SYMBOL), late.market.book(SYMBOL)):
         assert (handle.state, handle.reason, handle.in_sync) == ("disconnected", "the run is over", False)
         with pytest.raises(NoBook):
             handle.best()
