@@ -235,7 +235,7 @@ def data_of(loaded: LoadedReplay) -> ReplayData:
 
 
 def load(replay: Replay, *, memory: str | int = "4GB", progress: OnProgress = no_progress) -> LoadedReplay:
-    """Read a recording into memory, and check it, for many runs: each is several times as fast as from the lake.
+    """Read a recording into memory, and check it, for many runs: each is two to four times as fast as from the lake.
 
     A run comes to the same result, to the last digit, as one on the replay. A strategy that asks for whole books
     (``m.book``, ``m.level3``) makes its run read the lake beside it, which takes longer than the replay and needs the
