@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use krakpot_trade::amount::{FeeRate, Price, Qty};
 use krakpot_trade::loaded;
 use krakpot_trade::pair::Pair;
 use pyo3::prelude::*;
@@ -63,21 +62,7 @@ impl Loader {
         level3: bool,
         level2: bool,
     ) -> PyResult<()> {
-        // Nothing is sent: of the rest nothing is asked.
-        let pair = Pair {
-            symbol: symbol.into(),
-            base: "".into(),
-            quote: "".into(),
-            price_precision,
-            qty_precision,
-            cost_precision: 0,
-            price_increment: Price(1),
-            qty_min: Qty(0),
-            cost_min: 0,
-            maker: FeeRate(0),
-            taker: FeeRate(0),
-            status: "online".into(),
-        };
+        let pair = Pair::watched(symbol, price_precision, qty_precision);
         let added = self.lock()?.add_pair(&pair, level3, level2);
         added.ok_or_else(|| value_error("too many pairs for one run; select fewer".into()))
     }

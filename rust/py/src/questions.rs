@@ -8,7 +8,7 @@ use arrow_array::{
 };
 use arrow_buffer::{Buffer, NullBuffer};
 use krakpot_core::decimal::pow10;
-use krakpot_trade::amount::{FeeRate, Price, Qty};
+use krakpot_trade::amount::{Price, Qty};
 use krakpot_trade::pair::Pair;
 use krakpot_trade::paper::{Cancels, Latency, Model, Options, Paper};
 use krakpot_trade::questions::{Ending, EvidenceKinds, Part, Question, Verdict};
@@ -199,21 +199,7 @@ impl Questions {
 
     #[pyo3(signature = (symbol, *, price_precision, qty_precision, level3 = true))]
     fn add_pair(&self, symbol: &str, price_precision: u8, qty_precision: u8, level3: bool) -> PyResult<usize> {
-        let (base, quote) = symbol.split_once('/').unwrap_or((symbol, ""));
-        let pair = Pair {
-            symbol: symbol.into(),
-            base: base.into(),
-            quote: quote.into(),
-            price_precision,
-            qty_precision,
-            cost_precision: 0,
-            price_increment: Price(1),
-            qty_min: Qty(0),
-            cost_min: 0,
-            maker: FeeRate(0),
-            taker: FeeRate(0),
-            status: "online".into(),
-        };
+        let pair = Pair::watched(symbol, price_precision, qty_precision);
         let added = self.lock()?.run.add_pair(pair, level3);
         added.ok_or_else(|| value_error("too many pairs; ask about fewer at once".into()))
     }

@@ -174,9 +174,9 @@ impl Reading {
         Ok(())
     }
 
-    /// Begins with the first read of which something is given. Up to its time all is to be said before more is read: then
-    /// books are still those of before.
-    pub fn wait_for(&mut self, run: &mut Run, time: Option<i64>) {
+    /// A read comes at this time. Up to then all is said before it is read: books are still those of before. The strategies
+    /// begin with the first one.
+    pub fn set_due(&mut self, run: &mut Run, time: Option<i64>) {
         self.due = time;
         if let Some(time) = time
             && !std::mem::replace(&mut self.started, true)

@@ -235,8 +235,8 @@ impl State {
         }
     }
 
-    /// What it cannot be played for is taken note of: after a session that is over, the one that follows it may begin.
-    fn halted(&mut self, (why, player): (&'static str, Option<usize>)) -> (&'static str, Option<usize>) {
+    /// Notes why nothing is played: after a session that is over, the one that follows it may begin.
+    fn note_halt(&mut self, (why, player): (&'static str, Option<usize>)) -> (&'static str, Option<usize>) {
         if why == "over" {
             self.active.retain(|&at| Some(at) != player);
         }
@@ -248,7 +248,7 @@ impl State {
         let Place { key, player: at, window } = match next {
             Ok(place) => place,
             Err(halt) => {
-                let (why, player) = self.halted(halt);
+                let (why, player) = self.note_halt(halt);
                 return Ok(Step::Halt(why, player));
             }
         };
@@ -421,7 +421,7 @@ impl Replayer {
         let mut state = self.lock()?;
         Ok(match state.next(until) {
             Ok(_) => ("steps", None),
-            Err(halt) => state.halted(halt),
+            Err(halt) => state.note_halt(halt),
         })
     }
 

@@ -335,7 +335,7 @@ impl Trading {
     fn fetch(&self, py: Python<'_>, source: Source<'_>, until: i64) -> PyResult<Option<(&'static str, Option<usize>)>> {
         let (mut reading, mut run, mut playing) = (self.reading()?, self.shared.lock()?, source.open()?);
         let (next, time) = playing.next(&reading, until);
-        reading.wait_for(&mut run, time);
+        reading.set_due(&mut run, time);
         if time.is_some_and(|time| run.is_due(time)) {
             return Ok(Some((DUE, None)));
         }
@@ -929,7 +929,7 @@ impl Trading {
             };
             let (next, time) = playing.next(&reading, until);
             // What the last read led to is said before the next one, with what is due until then.
-            reading.wait_for(&mut run, time.filter(|_| halt.is_none()));
+            reading.set_due(&mut run, time.filter(|_| halt.is_none()));
             let bound = reading.due.unwrap_or_else(|| run.now());
             if let Some(heard) = self.heard(&mut run, bound)? {
                 return Ok(Played::Heard(heard));

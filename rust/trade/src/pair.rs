@@ -38,6 +38,26 @@ pub struct Pair {
 const RATE: i128 = 1_000_000;
 
 impl Pair {
+    /// A pair of which only data is asked: nothing is ordered, so that steps, minima and fees do not matter.
+    #[must_use]
+    pub fn watched(symbol: &str, price_precision: u8, qty_precision: u8) -> Self {
+        let (base, quote) = symbol.split_once('/').unwrap_or((symbol, ""));
+        Self {
+            symbol: symbol.into(),
+            base: base.into(),
+            quote: quote.into(),
+            price_precision,
+            qty_precision,
+            cost_precision: 0,
+            price_increment: Price(1),
+            qty_min: Qty::ZERO,
+            cost_min: 0,
+            maker: FeeRate(0),
+            taker: FeeRate(0),
+            status: "online".into(),
+        }
+    }
+
     /// Price × quantity, exact.
     ///
     /// # Panics
