@@ -66,7 +66,7 @@ class Ask:
     def __init__(self, times: Times, most: int) -> None:
         """So many orders."""
         self.times, self.most = times, most
-        self.refused = 0
+        self.turn = self.refused = 0
 
     def start(self, m: krakpot.Market) -> None:
         """Begin."""
@@ -74,8 +74,10 @@ class Ask:
 
     def timer(self, m: krakpot.Market, e: krakpot.Timer) -> None:  # noqa: ARG002  # a handler is given it
         """Ask for the next order, if the last one has ended."""
-        symbol = m.symbols[self.most % len(m.symbols)]
-        if m.trading and not m.orders() and self.is_known(m, symbol):
+        symbol = m.symbols[self.turn % len(m.symbols)]
+        self.turn += 1
+        # Pairs of the exchange are in post_only for a while, one after the other.
+        if m.trading and not m.orders() and m.pair(symbol).status == "online" and self.is_known(m, symbol):
             if not self.most:
                 m.stop("all orders were placed")
                 return
