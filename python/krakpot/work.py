@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 
 OnProgress = Callable[[int, int, str], None]
-"""Called with what is done, the total (0: not known), and the unit of both: ``rows`` or ``bytes``."""
+"""Called with what is done, the total (0: not known), and the unit of both: ``rows``, ``bytes`` or ``messages``."""
 
 
 class Work:

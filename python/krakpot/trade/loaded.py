@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NoReturn, Self
 
@@ -24,6 +25,20 @@ from krakpot.work import OnProgress, no_progress
 PLACE: Final = "krakpot.load"
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a recording in memory has; it never changes."""
+
+    data: ReplayData
+    """Where it was read from."""
+    loaded: _core.Loaded
+    pairs: tuple[TradedPair, ...]
+    depths: Mapping[bool, int | None]
+    """Levels a side, of level 2 and of level 3."""
+    is_cut: bool
+    """Whether the recording goes on after it."""
+
+
 class LoadedReplay:
     """A recording in memory, made by ``krakpot.load``, for ``krakpot.run``, ``run_async``, ``run_many`` and ``events``.
 
@@ -31,30 +46,26 @@ class LoadedReplay:
     it for itself: it cannot be pickled.
     """
 
-    __slots__ = ("_data", "_depths", "_is_cut", "_loaded", "_pairs")
+    __slots__ = ("_content",)
 
-    def __init__(self, data: ReplayData, loaded: _core.Loaded) -> None:
+    def __init__(self, content: Content) -> None:
         """``krakpot.load`` makes these."""
-        self._data = data
-        self._loaded = loaded
-        self._is_cut = data.source.is_cut
-        self._pairs = data.pairs()
-        self._depths = {level3: data.depth(level3=level3) for level3 in (False, True)}
+        self._content = content
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """Its pairs."""
-        return self._data.symbols
+        return self._content.data.symbols
 
     @property
     def messages(self) -> int:
         """Messages of books, trades, and gaps, as a run counts them."""
-        return self._loaded.messages
+        return self._content.loaded.messages
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory that it needs, about."""
-        return self._loaded.nbytes
+        return self._content.loaded.nbytes
 
     def __copy__(self) -> Self:
         """Itself: it does not change."""
@@ -80,16 +91,15 @@ class LoadedData(PlayedData):
 
     def __init__(self, loaded: LoadedReplay) -> None:
         """Nothing is read from the lake, unless a strategy asks for a whole book."""
-        self._of = loaded
-        known = data_of(loaded)
-        self.symbols = known.symbols
-        self.name = known.name
+        content = self._content = content_of(loaded)
+        self.symbols = content.data.symbols
+        self.name = content.data.name
         self._core: Trading | None = None
         self._played = False
         """Whether all that the run was to have is played."""
         self._ended = False
         self._lock = Lock()
-        self._behind: Behind | None = None
+        self._book_replay: BookReplay | None = None
         """Plays the same recording for the books that a strategy asks for, up to where the run is."""
 
     def look(self) -> None:
@@ -97,22 +107,22 @@ class LoadedData(PlayedData):
 
     def pairs(self) -> list[TradedPair]:
         """Pairs as the lake had them when it was loaded."""
-        return list(self._of._pairs)  # noqa: SLF001  # of this file
+        return list(self._content.pairs)
 
     def depth(self, *, level3: bool) -> int | None:
         """Levels a side that the recording shows; None if it has none."""
-        return self._of._depths[level3]  # noqa: SLF001  # of this file
+        return self._content.depths[level3]
 
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair are there."""
-        return data_of(self._of).has_level3(symbol)
+        return self._content.data.has_level3(symbol)
 
     def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
         """Play on for a moment; why it came to a halt."""
         self._core = core
-        loaded = self._of._loaded  # noqa: SLF001  # of this file
+        loaded, end = self._content.loaded, self._content.data.source.end
         halt = (core.fetch(loaded, until) or ("events", None) if fetch else core.play(loaded, until, steps))[0]
-        if halt == "end" and until < data_of(self._of).source.end and self._of._is_cut:  # noqa: SLF001  # of this file
+        if halt == "end" and until < end and self._content.is_cut:
             # The recording goes on after the end of the replay.
             halt = "until"
         self._played = halt in {"end", "until"}
@@ -125,8 +135,8 @@ class LoadedData(PlayedData):
         """Let the threads end that read books."""
         with self._lock:
             self._ended = True
-            if self._behind is not None:
-                self._behind.end()
+            if self._book_replay is not None:
+                self._book_replay.end()
 
     def book(self, symbol: str) -> LiveBook | LiveOrders:
         """The book of a pair: level 2, or level 3 where only that is there."""
@@ -136,36 +146,37 @@ class LoadedData(PlayedData):
         """The orders of a pair."""
         return self._books().level3(symbol)
 
-    def _books(self) -> Behind:
+    def _books(self) -> BookReplay:
         with self._lock:
-            if self._behind is None:
-                self._behind = Behind(data_of(self._of), self.catch_up)
-                self._behind.look()
+            if self._book_replay is None:
+                self._book_replay = BookReplay(self._content.data, self.catch_up)
+                self._book_replay.look()
                 if self._ended:
-                    self._behind.end()
-            return self._behind
+                    self._book_replay.end()
+            return self._book_replay
 
     def catch_up(self) -> None:
         """Let the books be as far as the run."""
         with self._lock:
-            if self._behind is None or self._core is None or self._ended:
+            if self._book_replay is None or self._core is None or self._ended:
                 return
-            loaded = self._of._loaded  # noqa: SLF001  # of this file
+            loaded = self._content.loaded
             reads = self._core.reads
             at = loaded.time(reads - 1) if reads else None
             # What is said after a read and before the next one: by then it is known which sessions are over.
             between = at is None or self._played or self._core.now > at
-            self._behind.play_to(loaded.skipped + reads, at, between=between)
+            self._book_replay.play_to(loaded.skipped + reads, at, between=between)
 
 
-class Behind(ReplayData):
+class BookReplay(ReplayData):
     """Plays the lake behind a run that has the recording in memory, as far as the run is, for the books of it."""
 
     def __init__(self, data: ReplayData, catch_up: Callable[[], None]) -> None:
         """``catch_up`` is called before a book is looked at."""
         super().__init__(data)
-        self.source.speed = None
         self.catch_up = catch_up
+        self._place_now = (-1, False)
+        """The last place that it was asked for."""
         self.over = ""
         """Why nothing is played any more; empty while it is."""
 
@@ -176,7 +187,7 @@ class Behind(ReplayData):
 
     def owner(self, channel: str, symbol: str) -> BookOwner:
         """Whoever has the session of a symbol, once it is as far as the run."""
-        return CaughtUp(self, super().owner(channel, symbol))
+        return BookReplayOwner(self, super().owner(channel, symbol))
 
     def end(self) -> None:
         """Let its threads end."""
@@ -185,53 +196,53 @@ class Behind(ReplayData):
 
     def play_to(self, wanted: int, at: int | None, *, between: bool) -> None:
         """Play so many reads of sockets, the last of which came at a time; ``between``: and see what comes next."""
+        if self._place_now == (wanted, between):
+            return
         replayer = self.source.replayer
 
-        def play(_: _core.Replayer, bound: int, steps: int) -> tuple[str, int | None]:
-            left = min(wanted - replayer.reads, steps)
-            if left > 0:
-                why, number, _given = replayer.play(bound, None, left)
-                return why, number
+        def play(_: _core.Replayer, bound: int, _steps: int) -> tuple[str, int | None]:
+            if replayer.reads < wanted:
+                why, number, _given = replayer.play(bound, None, wanted - replayer.reads)
+                if why != "steps":
+                    return why, number
             return replayer.peek(bound) if between else ("steps", None)
 
-        while replayer.reads < wanted and self.source.play(TIME_MAX, None, STEPS, play)[0] != "end":
-            pass
-        if between:
-            self.source.play(TIME_MAX, None, STEPS, play)
+        self.source.play(TIME_MAX, None, STEPS, play)
         if replayer.reads != wanted or (at is not None and replayer.now != at):
             sentence = (
                 f"krakpot.Market: m.book and m.level3 read the lake {self.folder.path}, also of a recording in memory; "
                 "it is not as it was when it was loaded: load it again, or use m.best"
             )
             raise ConfigError(sentence)
+        self._place_now = wanted, between
 
 
-class CaughtUp:
+class BookReplayOwner:
     """Whoever has the session of a symbol; it is as far as the run when somebody asks."""
 
-    __slots__ = ("_behind", "_owner")
+    __slots__ = ("_book_replay", "_owner")
 
-    def __init__(self, behind: Behind, owner: BookOwner) -> None:
+    def __init__(self, replay: BookReplay, owner: BookOwner) -> None:
         """For a handle to the symbol's book."""
-        self._behind = behind
+        self._book_replay = replay
         self._owner = owner
 
     @property
     def session(self) -> _core.Session:
         """The session that has the symbol now."""
-        self._behind.catch_up()
+        self._book_replay.catch_up()
         return self._owner.session
 
     @property
     def down(self) -> str:
         """Why its connection is down; empty if it is up."""
-        self._behind.catch_up()
-        return self._behind.over or self._owner.down
+        self._book_replay.catch_up()
+        return self._book_replay.over or self._owner.down
 
 
-def data_of(loaded: LoadedReplay) -> ReplayData:
-    """What it was loaded from."""
-    return loaded._data  # noqa: SLF001  # of this file
+def content_of(loaded: LoadedReplay) -> Content:
+    """What it has."""
+    return loaded._content  # noqa: SLF001  # of this file
 
 
 def load(replay: Replay, *, memory: str | int = "4GB", progress: OnProgress = no_progress) -> LoadedReplay:
@@ -294,6 +305,8 @@ def load(replay: Replay, *, memory: str | int = "4GB", progress: OnProgress = no
                     "so far; load a shorter time or fewer pairs, allow more, or run on the replay itself"
                 )
                 raise ConfigError(sentence)
-        return LoadedReplay(data, loader.finish())
+        depths = {level3: data.depth(level3=level3) for level3 in (False, True)}
+        pairs = tuple(data.pairs())
+        return LoadedReplay(Content(data, loader.finish(), pairs, depths, data.source.is_cut))
     finally:
         data.end()

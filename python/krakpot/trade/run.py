@@ -41,7 +41,7 @@ from krakpot.trade.result import Bounds, Built, Result, made_of
 from krakpot.trade.schedule import Schedule
 from krakpot.trade.shadow import Shadow
 from krakpot.trade.signals import Signals
-from krakpot.trade.source import TICK, FeedData, LiveData, PlayedData, ReplayData, TradedPair
+from krakpot.trade.source import TICK, Data, FeedData, LiveData, PlayedData, ReplayData, TradedPair
 from krakpot.values import Numbers, Time, shown
 
 PLACE = "krakpot.run"
@@ -54,8 +54,9 @@ HALTED = "a signal"
 """Why SIGUSR1 halts it."""
 LOGGER = logging.getLogger("krakpot.trade")
 Recorded = Replay | LoadedReplay
-Source = Recorded | Feed | ExchangeServer
 RECORDED = "a krakpot.Replay or what krakpot.load returns"
+"""What is allowed where a run needs a recording, in words."""
+Source = Recorded | Feed | ExchangeServer
 
 
 class Run:
@@ -99,7 +100,7 @@ class Run:
         """Those of the account with money."""
         self.quote = "" if self._paper is None else self._paper.quote
         """The asset in which values are given; with money known once the data is open."""
-        self.data: PlayedData | FeedData
+        self.data: Data
         if isinstance(feed, Replay):
             self.data = ReplayData(feed)
         elif isinstance(feed, LoadedReplay):
@@ -277,7 +278,7 @@ class Run:
     def end(self, reason: str) -> None:
         """End the run soon; the results are those so far."""
         self.reason = self.reason or reason
-        data: PlayedData | FeedData | None = getattr(self, "data", None)
+        data: Data | None = getattr(self, "data", None)
         if data is not None:
             data.interrupt()
         core: Trading | None = getattr(self, "core", None)
@@ -420,7 +421,7 @@ async def run_async(
     options = RunOptions.read(wake=wake, numbers=numbers, until=until, warmup=warmup, on_error=on_error)
     if isinstance(trader, Paper) and trader.model == "bounds":
         if not isinstance(feed, Recorded):
-            sentence = f"{PLACE}: trader: model='bounds' needs two passes, so a krakpot.Replay; a feed has one"
+            sentence = f"{PLACE}: trader: model='bounds' needs two passes, so {RECORDED}; a feed has one"
             raise ConfigError(sentence)
         both = []
         for cancels in ("ahead", "behind"):

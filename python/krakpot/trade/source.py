@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import polars as pl
 
@@ -133,36 +133,48 @@ def recorded_depth(folder: Folder, symbols: Sequence[str], channel: str) -> int 
     return None if first.is_empty() else int(first["depth"][0])
 
 
-class Data(Protocol):
+class Data(ABC):
     """Data of a run, while it lasts."""
 
     name: str
     """What it is, for the integrity line."""
     symbols: tuple[str, ...]
 
+    @abstractmethod
     async def open(self) -> None:
         """See what there is; connect."""
 
+    @abstractmethod
     def pairs(self) -> list[TradedPair]:
         """Pairs, in the order of ``symbols``."""
 
+    @abstractmethod
     def has_level3(self, symbol: str) -> bool:
         """Whether the orders of a pair come."""
 
+    @abstractmethod
     def depth(self, *, level3: bool) -> int | None:
         """Levels a side that the data shows."""
 
+    @abstractmethod
     async def drive(self, core: Trading, end: Callable[[int], int | None], stopped: Callable[[], str]) -> str:
         """Give everything to a run until it is over; why it is."""
 
+    @abstractmethod
     async def close(self) -> None:
         """Let its threads and connections end."""
 
+    @abstractmethod
     def book(self, symbol: str) -> LiveBook | LiveOrders:
         """The book of a pair."""
 
+    @abstractmethod
     def level3(self, symbol: str) -> LiveOrders:
         """The orders of a pair."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let it return soon."""
 
 
 class Silent:
@@ -173,47 +185,20 @@ class Silent:
         self.stopped = asyncio.Event()
 
 
-class PlayedData(ABC):
+class PlayedData(Data):
     """A recording, from a lake or in memory."""
-
-    name: str
-    symbols: tuple[str, ...]
 
     @abstractmethod
     def look(self) -> None:
         """See what there is to play."""
 
     @abstractmethod
-    def pairs(self) -> list[TradedPair]:
-        """Pairs, in the order of ``symbols``."""
-
-    @abstractmethod
-    def has_level3(self, symbol: str) -> bool:
-        """Whether the orders of a pair are there."""
-
-    @abstractmethod
-    def depth(self, *, level3: bool) -> int | None:
-        """Levels a side that the recording shows; None if it has none."""
-
-    @abstractmethod
     def step(self, core: Trading, until: int, steps: int = STEPS, *, fetch: bool = False) -> str:
         """Play on for a moment; why it came to a halt: ``waits`` if the clock does not allow more yet."""
 
     @abstractmethod
-    def interrupt(self) -> None:
-        """Let it return soon."""
-
-    @abstractmethod
     def end(self) -> None:
         """Let its threads end."""
-
-    @abstractmethod
-    def book(self, symbol: str) -> LiveBook | LiveOrders:
-        """The book of a pair."""
-
-    @abstractmethod
-    def level3(self, symbol: str) -> LiveOrders:
-        """The orders of a pair."""
 
     async def open(self) -> None:
         """See what there is to play."""
@@ -333,7 +318,7 @@ class ReplayData(PlayedData):
         return found
 
 
-class FeedData:
+class FeedData(Data):
     """A live feed. It is started here, and closed at the end."""
 
     def __init__(self, feed: Feed) -> None:
